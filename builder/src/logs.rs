@@ -1,0 +1,77 @@
+//! Carries an attempt's logs to the hub while they grow.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::task::JoinHandle;
+
+use crate::client::{AttemptClient, ClientError};
+use crate::spool::{Growth, Spool};
+
+/// The log of what the builder itself did; the other logs are named by the steps that write them.
+pub(crate) const STATE_LOG: &str = "state.log";
+
+/// Bytes of one call.
+const CHUNK: usize = 1024 * 1024;
+/// How long lines are gathered before they are sent.
+const GATHER: Duration = Duration::from_millis(150);
+
+/// The logs of one attempt.
+pub(crate) struct Logs {
+    folder: PathBuf,
+    client: AttemptClient,
+    carriers: Vec<JoinHandle<Result<(), ClientError>>>,
+}
+
+impl Logs {
+    /// Keeps the logs in `folder`.
+    pub(crate) fn new(folder: PathBuf, client: AttemptClient) -> Self {
+        Self { folder, client, carriers: Vec::new() }
+    }
+
+    /// Opens a log that may grow to `limit` bytes. It is complete when the spool is dropped.
+    pub(crate) async fn open(&mut self, name: &'static str, limit: u64) -> std::io::Result<Spool> {
+        let spool = Spool::create(self.folder.join(name), limit).await?;
+        self.carriers.push(tokio::spawn(carry(name, spool.growth(), self.client.clone())));
+        Ok(spool)
+    }
+
+    /// Waits until the hub has all of every log; their spools must be dropped by then.
+    pub(crate) async fn delivered(&mut self) -> Result<(), ClientError> {
+        let mut result = Ok(());
+        for carrier in self.carriers.drain(..) {
+            let delivered = carrier.await.unwrap_or(Err(ClientError::Lost));
+            if result.is_ok() {
+                result = delivered;
+            }
+        }
+        result
+    }
+}
+
+async fn carry(name: &'static str, mut growth: Growth, client: AttemptClient) -> Result<(), ClientError> {
+    let disk = |source| ClientError::Disk { what: name.to_owned(), source };
+    let mut sent = 0;
+    while growth.beyond(sent).await {
+        let mut file = File::open(growth.path()).await.map_err(disk)?;
+        while sent < growth.size() {
+            file.seek(std::io::SeekFrom::Start(sent)).await.map_err(disk)?;
+            let mut chunk = Vec::with_capacity(CHUNK);
+            let wanted = (growth.size() - sent).min(CHUNK as u64);
+            (&mut file).take(wanted).read_to_end(&mut chunk).await.map_err(disk)?;
+            // The hub's size counts: an answer that was lost means that it has more than this end believed.
+            let there = client.log(name, sent, &chunk).await?.size;
+            if there <= sent {
+                tokio::time::sleep(GATHER).await;
+            }
+            sent = there;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = growth.closed() => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! A repo's snapshot, laid out as the directory it would be on a mirror.
+
+use std::path::Path;
+
+use farm::arch::Arch;
+use farm::ids::SnapshotId;
+use futures_util::{TryStreamExt as _, stream};
+
+use crate::cache::Cache;
+use crate::check;
+use crate::client::AttemptClient;
+use crate::halt::{Halt, OrFarm as _};
+use crate::workspace::make_folder;
+
+/// Files fetched at the same time.
+const AT_ONCE: usize = 4;
+
+/// Fetches what is not cached and links everything into `folder`, which is made.
+pub(crate) async fn lay_out(
+    client: &AttemptClient,
+    cache: &Cache,
+    snapshot: SnapshotId,
+    arch: Arch,
+    folder: &Path,
+) -> Result<(), Halt> {
+    let doing = "lay out a repo";
+    let manifest = client.manifest(snapshot, arch).await?;
+    make_folder(folder).or_farm(doing)?;
+    if let Some(file) = manifest.files.iter().find(|file| !check::is_inner_path(&file.path)) {
+        return Err(Halt::Farm(format!("the manifest of snapshot {snapshot} names the path {:?}", file.path)));
+    }
+    stream::iter(manifest.files.iter().map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |file| async move {
+            let place = folder.join(&file.path);
+            make_folder(place.parent().unwrap_or(folder)).or_farm(doing)?;
+            let fetch = async || client.snapshot_file(snapshot, arch, &file.path).await;
+            cache.place(&file.digest, file.size, &place, fetch).await
+        })
+        .await
+}

@@ -1,0 +1,105 @@
+//! The directory one attempt works in. Containers see parts of it, read-only; it is gone when the attempt is.
+//!
+//! ```text
+//! in/            what containers see as /grange/in: the inputs, lookaside files in in/sources/
+//! repos/<name>/  what containers see as /grange/repos/<name>
+//! grange.repo    dnf's configuration
+//! logs/          what containers wrote to standard error
+//! out/           what containers wrote to standard output
+//! ```
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use farm::recipe::Input;
+use tempfile::TempDir;
+
+use crate::cache::Cache;
+use crate::check;
+use crate::client::AttemptClient;
+use crate::engine::Mount;
+use crate::halt::{Halt, OrFarm as _};
+
+/// Where containers find the inputs.
+pub(crate) const INPUTS: &str = "/grange/in";
+
+/// One attempt's directory.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: TempDir,
+}
+
+impl Workspace {
+    /// Makes a fresh one below `parent`, which must be an absolute path.
+    pub(crate) fn create(parent: &Path) -> io::Result<Self> {
+        let root = tempfile::Builder::new().prefix("attempt-").tempdir_in(parent)?;
+        for folder in ["in/sources", "repos", "logs", "out"] {
+            make_folder(&root.path().join(folder))?;
+        }
+        Ok(Self { root })
+    }
+
+    pub(crate) fn inputs(&self) -> PathBuf {
+        self.root.path().join("in")
+    }
+    pub(crate) fn repo(&self, name: &str) -> PathBuf {
+        self.root.path().join("repos").join(name)
+    }
+    pub(crate) fn repo_file(&self) -> PathBuf {
+        self.root.path().join("grange.repo")
+    }
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.path().join("logs")
+    }
+    pub(crate) fn out(&self) -> PathBuf {
+        self.root.path().join("out")
+    }
+
+    /// The mount of all inputs.
+    pub(crate) fn inputs_mount(&self) -> Mount {
+        Mount { from: self.inputs(), to: INPUTS.to_owned() }
+    }
+
+    /// Fetches one input and puts it at `name` below the inputs.
+    pub(crate) async fn fetch(
+        &self,
+        client: &AttemptClient,
+        cache: &Cache,
+        input: &Input,
+        name: &str,
+    ) -> Result<(), Halt> {
+        if !check::is_inner_path(name) {
+            return Err(Halt::Farm(format!("the recipe names the input {name:?}")));
+        }
+        let fetch = async || client.input(&input.digest).await;
+        cache.place(&input.digest, input.size, &self.inputs().join(name), fetch).await
+    }
+
+    /// Removes everything; what fails is left for the next start of the builder.
+    pub(crate) async fn remove(self) {
+        let removed = tokio::task::spawn_blocking(move || self.root.close()).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, "cannot remove a workspace");
+        }
+    }
+}
+
+/// Makes a folder and those above it, readable for the user in the container. It may be there already.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+}
+
+/// Removes what an earlier life of the builder left below `parent`, and makes it if it is not there.
+pub(crate) fn clear(parent: &Path) -> io::Result<()> {
+    make_folder(parent)?;
+    for entry in std::fs::read_dir(parent)? {
+        std::fs::remove_dir_all(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Writes a file that containers can read.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Halt> {
+    std::fs::write(path, text).or_farm("write into its workspace")
+}

@@ -1,0 +1,1 @@
+//! The grange command: user commands, and all roles in one process.

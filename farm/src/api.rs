@@ -1,0 +1,322 @@
+//! What the hub's HTTP API (`/api/v1`) says and takes: the bodies that the hub, the `grange` command and other clients
+//! share. What builders exchange with the hub about their attempts is in [`crate::message`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::Arch;
+use crate::builder::{Builder, Condition};
+use crate::ids::{BuildId, JobId, PromotionId, RequestId, SnapshotId};
+use crate::job::{Attempt, Job, JobState};
+use crate::outcome::Outcome;
+use crate::promotion::Promotion;
+use crate::recipe::Recipe;
+use crate::request::{Request, Status, Verdict};
+use crate::sig::plan::Change;
+use crate::sig::{Layer, Stage};
+use crate::stamp::Stamp;
+
+/// One page of a listing, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Give this as `before` to get the next page; absent on the last one.
+    pub next: Option<String>,
+}
+
+/// An error, as RFC 9457 (problem details) wants it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ProblemBody {
+    /// A stable code: `urn:grange:problem:<code>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What was wrong, in a few words; the same for every problem of this code.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was wrong this time, naming it.
+    pub detail: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}
+
+/// A request with its jobs: what people call a build.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RequestView {
+    /// The request itself.
+    pub request: Request,
+    /// Its status, computed.
+    pub status: Status,
+    /// Why it failed or by whom it was cancelled: the first line a person should see.
+    pub reason: Option<String>,
+    /// The build's name, once the source RPM is known.
+    pub nvr: Option<String>,
+    /// The page for people.
+    pub url: String,
+    /// Its jobs, oldest first. Empty in listings.
+    pub jobs: Vec<JobView>,
+    /// The promotions its build is part of, oldest first. Empty in listings.
+    pub promotions: Vec<Promotion>,
+}
+
+impl RequestView {
+    /// Why it failed, or by whom it was cancelled.
+    #[must_use]
+    pub fn reason_of(request: &Request) -> Option<String> {
+        match &request.closed.as_ref()?.verdict {
+            Verdict::Complete { .. } => None,
+            Verdict::Failed { reason } => Some(reason.clone()),
+            Verdict::Cancelled { by } => Some(format!("cancelled by {by}")),
+        }
+    }
+}
+
+/// A job, for people.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// `srpm`, `build`, `test runs`.
+    pub label: String,
+    /// What it runs on.
+    pub arch: Arch,
+    /// `waiting`, `offered`, `building`, `stopping`, `done`.
+    pub phase: String,
+    /// The newest turn.
+    pub turn: u32,
+    /// How often a builder started it.
+    pub tries: u32,
+    /// Who has it, or had it last.
+    pub builder: Option<String>,
+    /// When it entered the backlog.
+    pub created: Stamp,
+    /// When its newest attempt began.
+    pub started: Option<Stamp>,
+    /// When it was settled.
+    pub ended: Option<Stamp>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Earlier attempts.
+    pub history: Vec<Attempt>,
+    /// What it does.
+    pub recipe: Recipe,
+    /// The logs of its newest attempt, in the order in which they are written.
+    pub logs: Vec<LogView>,
+    /// The files of its newest attempt.
+    pub files: Vec<FileView>,
+}
+
+impl JobView {
+    /// A job as people see it.
+    #[must_use]
+    pub fn of(job: &Job, logs: Vec<LogView>, files: Vec<FileView>) -> Self {
+        let (started, ended) = match &job.state {
+            JobState::Building { started, .. } | JobState::Stopping { started, .. } => (Some(*started), None),
+            JobState::Done { at, started, .. } => (*started, Some(*at)),
+            JobState::Waiting { .. } | JobState::Offered { .. } => (None, None),
+        };
+        Self {
+            id: job.id,
+            label: job.kind.label(),
+            arch: job.arch,
+            phase: job.phase().to_owned(),
+            turn: job.turn,
+            tries: job.tries,
+            builder: job.builder().map(str::to_owned),
+            created: job.created,
+            started,
+            ended,
+            outcome: job.outcome().cloned(),
+            history: job.history.clone(),
+            recipe: job.recipe.clone(),
+            logs,
+            files,
+        }
+    }
+}
+
+/// A log of an attempt: `GET /api/v1/jobs/{job}/logs/{name}?turn=&offset=` reads it (header `x-log-complete: true` when
+/// nothing will be added), `GET …/logs/{name}/events` follows it as server-sent events.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LogView {
+    /// `state.log`, `root.log`, `build.log`, `test.log`.
+    pub name: String,
+    /// Its size in bytes now.
+    pub size: u64,
+}
+
+/// A file a job produced: `GET /api/v1/jobs/{job}/files/{name}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct FileView {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// `POST /api/v1/builds`: build a commit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewBuild {
+    /// For this target.
+    pub target: String,
+    /// A repo on the farm's own git server (`rpms/hello`), or a clone URL.
+    pub repo: String,
+    /// A commit id or a branch.
+    pub commit: String,
+    /// Into no repo.
+    #[serde(default)]
+    pub scratch: bool,
+}
+
+/// `POST /api/v1/sigs/plan` and `…/apply`: a template.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TemplateBody {
+    /// What the user calls the file, for messages.
+    pub file: String,
+    /// Its text.
+    pub template: String,
+}
+
+/// The answer to both.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PlanView {
+    /// The SIG.
+    pub sig: String,
+    /// What differs; nothing when it is applied already.
+    pub changes: Vec<Change>,
+    /// Was it applied?
+    pub applied: bool,
+}
+
+/// A target and what its builds may install from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TargetView {
+    /// Its name.
+    pub target: String,
+    /// Its SIG.
+    pub sig: String,
+    /// The tag buildroots are made from.
+    pub build_tag: String,
+    /// The tag finished builds go to.
+    pub dest_tag: String,
+    /// Its architectures.
+    pub arches: Vec<Arch>,
+    /// The branches that are built for it.
+    pub branches: Vec<String>,
+    /// What its builds may install from, in order.
+    pub layers: Vec<Layer>,
+}
+
+/// A tag and its repo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TagView {
+    /// Its name.
+    pub tag: String,
+    /// Its SIG.
+    pub sig: String,
+    /// How far its content has come.
+    pub stage: Stage,
+    /// The repo's live snapshot.
+    pub snapshot: Option<SnapshotId>,
+    /// Grows with every change of the repo.
+    pub revision: i64,
+    /// The builds in the live snapshot.
+    pub builds: Vec<TaggedBuild>,
+    /// Where dnf finds it, `$basearch` for the architecture.
+    pub baseurl: String,
+    /// Where its `.repo` file is.
+    pub repo_file: String,
+}
+
+/// A build in a tag.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TaggedBuild {
+    /// The build.
+    pub build: BuildId,
+    /// Its name.
+    pub nvr: String,
+    /// How many RPMs it has.
+    pub rpms: usize,
+}
+
+/// `POST /api/v1/promotions`: move builds into a repo, together or not at all.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewPromotion {
+    /// Their NVRs; all of one target.
+    pub nvrs: Vec<String>,
+    /// Where to: `release`, or `testing` to try again what the gate refused.
+    pub to: Stage,
+}
+
+/// A promotion with the results the gate looks at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PromotionView {
+    /// The promotion.
+    pub promotion: Promotion,
+    /// One sentence on where it stands.
+    pub sentence: String,
+    /// The results for its snapshot.
+    pub results: Vec<crate::gate::TestResult>,
+    /// What is required.
+    pub required: Vec<crate::gate::Requirement>,
+}
+
+/// A builder, for people.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct BuilderView {
+    /// What it reported.
+    pub builder: Builder,
+    /// Its state, computed.
+    pub condition: Condition,
+}
+
+/// `GET /api/v1/status`: the farm at a glance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StatusView {
+    /// The program's version.
+    pub version: String,
+    /// Jobs by phase.
+    pub jobs: std::collections::BTreeMap<String, i64>,
+    /// Requests that are open.
+    pub open_requests: usize,
+    /// Promotions that are not settled.
+    pub open_promotions: usize,
+    /// The builders.
+    pub builders: Vec<BuilderView>,
+    /// Who is asking, if a token was given.
+    pub you: Option<String>,
+}
+
+/// The answer to something that made a promotion or changed one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Made<T> {
+    /// Its id.
+    pub id: T,
+    /// The page for people.
+    pub url: String,
+}
+
+/// [`Made`] for a promotion.
+pub type MadePromotion = Made<PromotionId>;
+/// [`Made`] for a request.
+pub type MadeRequest = Made<RequestId>;

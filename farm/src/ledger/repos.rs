@@ -1,0 +1,168 @@
+//! Repos: a pointer each, to an immutable snapshot.
+
+use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
+use crate::gate::Approved;
+use crate::ids::SnapshotId;
+use crate::snapshot::Snapshot;
+
+/// A repo's pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repo {
+    /// The tag whose content it shows.
+    pub tag: String,
+    /// The live snapshot; `None` before the first.
+    pub current: Option<SnapshotId>,
+    /// Grows with every move of the pointer, also back.
+    pub revision: i64,
+    /// Counts the changes of a candidate tag's membership.
+    pub wanted: i64,
+    /// The count that the live snapshot shows.
+    pub composed: i64,
+}
+
+type Row = (String, i64, Option<String>, i64, i64, i64);
+
+fn repo((tag, version, current, revision, wanted, composed): Row) -> Result<Kept<Repo>> {
+    let current = current.map(|id| parsed("repo", &id)).transpose()?;
+    Ok(Kept { value: Repo { tag, current, revision, wanted, composed }, version })
+}
+
+impl Tx {
+    /// A tag's repo; one that was never written is empty.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn repo(&mut self, tag: &str) -> Result<Kept<Repo>> {
+        let sql = "SELECT tag, version, current, revision, wanted, composed FROM repo WHERE tag = $1";
+        match fetch!(fetch_optional, self, Row, sql, tag)? {
+            Some(row) => repo(row),
+            None => {
+                let value = Repo { tag: tag.to_owned(), current: None, revision: 0, wanted: 0, composed: 0 };
+                Ok(Kept { value, version: -1 })
+            }
+        }
+    }
+
+    /// Every repo that was ever written, by tag.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn repos(&mut self) -> Result<Vec<Kept<Repo>>> {
+        let sql = "SELECT tag, version, current, revision, wanted, composed FROM repo ORDER BY tag";
+        fetch!(fetch_all, self, Row, sql)?.into_iter().map(repo).collect()
+    }
+
+    /// Keeps an immutable snapshot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let sql = "INSERT INTO snapshot (id, tag, content, doc) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+        let id = snapshot.id.to_string();
+        execute!(
+            self,
+            sql,
+            &id,
+            &snapshot.tag,
+            snapshot.content.as_str(),
+            to_doc("snapshot", &id, snapshot)?
+        )?;
+        Ok(())
+    }
+
+    /// A snapshot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn snapshot(&mut self, id: SnapshotId) -> Result<Option<Snapshot>> {
+        let row = fetch!(
+            fetch_optional,
+            self,
+            (String,),
+            "SELECT doc FROM snapshot WHERE id = $1",
+            id.to_string()
+        )?;
+        row.map(|(doc,)| from_doc("snapshot", &doc)).transpose()
+    }
+
+    /// The live snapshot of a tag.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live(&mut self, tag: &str) -> Result<Option<Snapshot>> {
+        match self.repo(tag).await?.current {
+            Some(id) => match self.snapshot(id).await? {
+                Some(snapshot) => Ok(Some(snapshot)),
+                None => Err(LedgerError::Corrupt {
+                    table: "repo",
+                    id: tag.to_owned(),
+                    why: format!("its live snapshot {id} is not in the ledger"),
+                }),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Candidate repos whose live snapshot does not show their tag's content.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn uncomposed(&mut self) -> Result<Vec<Kept<Repo>>> {
+        let sql = "SELECT tag, version, current, revision, wanted, composed FROM repo WHERE composed < wanted ORDER BY tag";
+        fetch!(fetch_all, self, Row, sql)?.into_iter().map(repo).collect()
+    }
+
+    /// Points a candidate repo at a snapshot of the membership that `before` counted.
+    ///
+    /// # Errors
+    /// [`LedgerError::LostRace`] when the repo changed meanwhile; [`LedgerError::Refused`] for a repo the gate guards.
+    pub async fn point_candidate(&mut self, before: &Kept<Repo>, snapshot: SnapshotId) -> Result<()> {
+        if !before.tag.ends_with("-candidate") {
+            return Err(LedgerError::Refused(format!("only the gate moves {}", before.tag)));
+        }
+        let next = Repo {
+            current: Some(snapshot),
+            revision: before.revision + 1,
+            composed: before.wanted,
+            ..before.value.clone()
+        };
+        self.advance_repo(before, &next).await
+    }
+
+    /// Points a public repo at a snapshot the gate approved in this transaction. Gives the new revision.
+    ///
+    /// # Errors
+    /// [`LedgerError::LostRace`] when the repo is not at the snapshot's base any more.
+    pub async fn publish(&mut self, approved: &Approved) -> Result<i64> {
+        let mut before = self.repo(approved.tag()).await?;
+        if before.current != approved.base() {
+            return Err(LedgerError::LostRace { table: "repo", id: approved.tag().to_owned() });
+        }
+        if before.version < 0 {
+            before = self.create_repo(approved.tag()).await?;
+        }
+        let next = Repo {
+            current: Some(approved.snapshot()),
+            revision: before.revision + 1,
+            ..before.value.clone()
+        };
+        self.advance_repo(&before, &next).await?;
+        Ok(next.revision)
+    }
+
+    pub(super) async fn want_compose(&mut self, tag: &str) -> Result<()> {
+        let mut before = self.repo(tag).await?;
+        if before.version < 0 {
+            before = self.create_repo(tag).await?;
+        }
+        let next = Repo { wanted: before.wanted + 1, ..before.value.clone() };
+        self.advance_repo(&before, &next).await
+    }
+
+    async fn create_repo(&mut self, tag: &str) -> Result<Kept<Repo>> {
+        let sql = "INSERT INTO repo (tag, version, current, revision, wanted, composed) VALUES ($1, 0, NULL, 0, 0, 0)
+                   ON CONFLICT (tag) DO NOTHING";
+        execute!(self, sql, tag)?;
+        self.repo(tag).await
+    }
+}

@@ -1,0 +1,254 @@
+//! The promotion machine: a set of builds moving together into a repo.
+//!
+//! `Composing -> InTesting -> Ready -> Approved -> Publishing -> Published`, or `Rejected`, or `Withdrawn`. From any
+//! state before `Publishing` it goes back to `Composing` when the repo has moved on underneath it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BuildId, PromotionId, RequestId, SnapshotId};
+use crate::sig::Stage;
+use crate::stamp::Stamp;
+
+/// One promotion, as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Promotion {
+    /// Its id.
+    pub id: PromotionId,
+    /// The SIG.
+    pub sig: String,
+    /// The target whose project is meant.
+    pub target: String,
+    /// Where the builds go.
+    pub to: Stage,
+    /// The builds, which move together or not at all.
+    pub builds: Vec<BuildId>,
+    /// Their NVRs, for people.
+    pub nvrs: Vec<String>,
+    /// Who asked for it; `gate` when it opened by itself.
+    pub by: String,
+    /// The release manager who approved it, which may be before its tests are done.
+    pub approver: Option<String>,
+    /// When it was opened.
+    pub created: Stamp,
+    /// Where it stands.
+    pub state: PromotionState,
+}
+
+/// Where a promotion stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum PromotionState {
+    /// The snapshot that would result is to be made.
+    Composing,
+    /// That snapshot is being tested.
+    InTesting {
+        /// It.
+        snapshot: SnapshotId,
+        /// The request whose jobs run the suites; `None` when results for this very content are there already.
+        request: Option<RequestId>,
+    },
+    /// Tests have passed; a release manager's word is awaited.
+    Ready {
+        /// The tested snapshot.
+        snapshot: SnapshotId,
+    },
+    /// The gate has said yes.
+    Approved {
+        /// The tested snapshot.
+        snapshot: SnapshotId,
+        /// Who approved it.
+        by: String,
+    },
+    /// The repo's pointer names the snapshot; the public tree follows.
+    Publishing {
+        /// The snapshot that is live now.
+        snapshot: SnapshotId,
+        /// Who approved it.
+        by: String,
+    },
+    /// Users see it.
+    Published {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// Who approved it.
+        by: String,
+        /// Since when.
+        at: Stamp,
+    },
+    /// The gate has said no.
+    Rejected {
+        /// Why, one sentence each.
+        why: Vec<String>,
+        /// When.
+        at: Stamp,
+    },
+    /// A person took it back.
+    Withdrawn {
+        /// Who.
+        by: String,
+        /// When.
+        at: Stamp,
+    },
+}
+
+/// Something that happened to a promotion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PromotionEvent {
+    /// Its snapshot is on disk, and its tests have been asked for unless their results are known.
+    Composed {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The request that tests it.
+        request: Option<RequestId>,
+    },
+    /// The repo has moved on: compose again.
+    Outdated,
+    /// The gate misses nothing but a release manager's word.
+    NeedsApproval,
+    /// A release manager agrees.
+    Approve {
+        /// Who.
+        by: String,
+    },
+    /// The gate has said yes to the snapshot that is in test.
+    Approved {
+        /// The snapshot it said yes to.
+        snapshot: SnapshotId,
+        /// Who approved it.
+        by: String,
+    },
+    /// The repo's pointer moved, in this very transaction.
+    PointerMoved,
+    /// The public tree shows it.
+    Visible,
+    /// The gate has said no, or it cannot go on.
+    Reject {
+        /// Why.
+        why: Vec<String>,
+    },
+    /// A person takes it back.
+    Withdraw {
+        /// Who.
+        by: String,
+    },
+}
+
+/// An event that does not fit the promotion's state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("promotion {id} is {phase}")]
+pub struct OutOfStep {
+    /// The promotion.
+    pub id: PromotionId,
+    /// Its phase.
+    pub phase: &'static str,
+}
+
+impl Promotion {
+    /// Decides what an event makes of the promotion.
+    ///
+    /// # Errors
+    /// [`OutOfStep`] when the event does not fit.
+    pub fn on(&self, event: PromotionEvent, now: Stamp) -> Result<Promotion, OutOfStep> {
+        use PromotionEvent as E;
+        use PromotionState as S;
+        let mut next = self.clone();
+        let refused = || OutOfStep { id: self.id, phase: self.phase() };
+        next.state = match (event, &self.state) {
+            (_, S::Published { .. } | S::Rejected { .. } | S::Withdrawn { .. }) => return Err(refused()),
+
+            (E::Visible, S::Publishing { snapshot, by }) => {
+                S::Published { snapshot: *snapshot, by: by.clone(), at: now }
+            }
+            (_, S::Publishing { .. }) => return Err(refused()),
+
+            (E::Composed { snapshot, request }, S::Composing) => S::InTesting { snapshot, request },
+            (E::Composed { .. }, S::InTesting { .. } | S::Ready { .. } | S::Approved { .. }) => {
+                return Err(refused());
+            }
+
+            (E::Outdated, S::InTesting { .. } | S::Ready { .. } | S::Approved { .. }) => S::Composing,
+            (E::Outdated, S::Composing) => return Err(refused()),
+
+            (E::NeedsApproval, S::InTesting { snapshot, .. } | S::Approved { snapshot, .. }) => {
+                S::Ready { snapshot: *snapshot }
+            }
+            (E::NeedsApproval, S::Composing | S::Ready { .. }) => return Err(refused()),
+
+            (E::Approve { by }, state) => {
+                next.approver = Some(by);
+                state.clone()
+            }
+
+            (E::Approved { snapshot: tested, by }, S::InTesting { snapshot, .. } | S::Ready { snapshot })
+                if tested == *snapshot =>
+            {
+                S::Approved { snapshot: tested, by }
+            }
+            (
+                E::Approved { .. },
+                S::Composing | S::InTesting { .. } | S::Ready { .. } | S::Approved { .. },
+            ) => {
+                return Err(refused());
+            }
+
+            (E::PointerMoved, S::Approved { snapshot, by }) => {
+                S::Publishing { snapshot: *snapshot, by: by.clone() }
+            }
+            (E::PointerMoved | E::Visible, S::Composing | S::InTesting { .. } | S::Ready { .. })
+            | (E::Visible, S::Approved { .. }) => return Err(refused()),
+
+            (
+                E::Reject { why },
+                S::Composing | S::InTesting { .. } | S::Ready { .. } | S::Approved { .. },
+            ) => S::Rejected { why, at: now },
+            (
+                E::Withdraw { by },
+                S::Composing | S::InTesting { .. } | S::Ready { .. } | S::Approved { .. },
+            ) => S::Withdrawn { by, at: now },
+        };
+        Ok(next)
+    }
+
+    /// One word for the state.
+    #[must_use]
+    pub fn phase(&self) -> &'static str {
+        match &self.state {
+            PromotionState::Composing => "composing",
+            PromotionState::InTesting { .. } => "in-testing",
+            PromotionState::Ready { .. } => "ready",
+            PromotionState::Approved { .. } => "approved",
+            PromotionState::Publishing { .. } => "publishing",
+            PromotionState::Published { .. } => "published",
+            PromotionState::Rejected { .. } => "rejected",
+            PromotionState::Withdrawn { .. } => "withdrawn",
+        }
+    }
+
+    /// Does the keeper still have something to do with it, or a person?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(
+            self.state,
+            PromotionState::Published { .. }
+                | PromotionState::Rejected { .. }
+                | PromotionState::Withdrawn { .. }
+        )
+    }
+
+    /// The snapshot it stands for now, if one is composed.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<SnapshotId> {
+        match &self.state {
+            PromotionState::InTesting { snapshot, .. }
+            | PromotionState::Ready { snapshot }
+            | PromotionState::Approved { snapshot, .. }
+            | PromotionState::Publishing { snapshot, .. }
+            | PromotionState::Published { snapshot, .. } => Some(*snapshot),
+            PromotionState::Composing
+            | PromotionState::Rejected { .. }
+            | PromotionState::Withdrawn { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a repo holds: immutable snapshots, and how one follows from another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::ids::{BuildId, SnapshotId};
+use crate::nvr::Nevra;
+use crate::stamp::Stamp;
+
+/// One RPM of one build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Rpm {
+    /// Its full name.
+    pub nevra: Nevra,
+    /// Its file name.
+    pub file: String,
+    /// Where in a repo it belongs.
+    pub kind: RpmKind,
+    /// SHA-256 of header + payload: its identity, which signing leaves unchanged.
+    pub body: Digest,
+    /// SHA-256 of the file, under which the artifact store keeps it.
+    pub digest: Digest,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// The architecture of the job that made it; `None` for the source RPM.
+    pub built_on: Option<crate::arch::Arch>,
+}
+
+/// Where in a repo an RPM belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum RpmKind {
+    /// `<arch>/`
+    Binary,
+    /// `debug-<arch>/`: debuginfo and debugsource.
+    Debug,
+    /// `source/`
+    Source,
+}
+
+/// One build within a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Member {
+    /// The build.
+    pub build: BuildId,
+    /// Its package; a snapshot holds one build of each.
+    pub package: String,
+    /// Its NVR.
+    pub nvr: String,
+    /// Its RPMs.
+    pub rpms: Vec<Rpm>,
+}
+
+/// An immutable content of a repo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// The tag whose repo it is made for.
+    pub tag: String,
+    /// The repo's live snapshot at the time it was composed; publishing it on another one is refused.
+    pub base: Option<SnapshotId>,
+    /// Names what is in it: equal contents have equal digests, whichever repo they are for.
+    pub content: Digest,
+    /// When it was composed.
+    pub created: Stamp,
+    /// What is in it, in the order of packages.
+    pub members: Vec<Member>,
+}
+
+impl Snapshot {
+    /// Composes: the live members, with the given ones put in place of older builds of the same packages.
+    #[must_use]
+    pub fn compose(
+        id: SnapshotId,
+        tag: &str,
+        base: Option<&Snapshot>,
+        set: &[Member],
+        now: Stamp,
+    ) -> Snapshot {
+        let mut members: BTreeMap<String, Member> = BTreeMap::new();
+        for member in base.map(|base| base.members.as_slice()).unwrap_or_default().iter().chain(set) {
+            members.insert(member.package.clone(), member.clone());
+        }
+        let members: Vec<Member> = members.into_values().collect();
+        Snapshot {
+            id,
+            tag: tag.to_owned(),
+            base: base.map(|base| base.id),
+            content: content_digest(&members),
+            created: now,
+            members,
+        }
+    }
+
+    /// Every RPM in it.
+    pub fn rpms(&self) -> impl Iterator<Item = &Rpm> {
+        self.members.iter().flat_map(|member| &member.rpms)
+    }
+
+    /// The folders it consists of, each with its RPMs: `x86_64`, `debug-x86_64`, `source`. Every architecture in
+    /// `arches` has its folder even when it is empty; noarch packages are in each.
+    #[must_use]
+    pub fn folders(&self, arches: &[crate::arch::Arch]) -> BTreeMap<String, Vec<&Rpm>> {
+        let mut folders: BTreeMap<String, Vec<&Rpm>> =
+            arches.iter().map(|arch| (arch.to_string(), Vec::new())).collect();
+        for rpm in self.rpms() {
+            match rpm.kind {
+                RpmKind::Source => folders.entry("source".to_owned()).or_default().push(rpm),
+                RpmKind::Binary | RpmKind::Debug => {
+                    for arch in arches {
+                        if rpm.nevra.arch == "noarch" || rpm.built_on == Some(*arch) {
+                            let prefix = if rpm.kind == RpmKind::Debug { "debug-" } else { "" };
+                            folders.entry(format!("{prefix}{arch}")).or_default().push(rpm);
+                        }
+                    }
+                }
+            }
+        }
+        folders
+    }
+}
+
+/// The digest of a content: over the sorted set of NEVRA + body digest, so that neither order, signatures nor ids count.
+#[must_use]
+pub fn content_digest(members: &[Member]) -> Digest {
+    let lines: BTreeSet<String> = members
+        .iter()
+        .flat_map(|member| &member.rpms)
+        .map(|rpm| format!("{} {:?} {}\n", rpm.nevra, rpm.kind, rpm.body.as_str()))
+        .collect();
+    Digest::of(lines.into_iter().collect::<String>().as_bytes())
+}

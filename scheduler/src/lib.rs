@@ -1,0 +1,1 @@
+//! Grange's scheduler: backlog to offers, leases and the roster of builders.

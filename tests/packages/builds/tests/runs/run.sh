@@ -1,0 +1,5 @@
+#!/bin/bash
+# Passes: the installed program says what it should.
+set -euo pipefail
+
+test "$(builds)" = "builds works"

@@ -1,0 +1,6 @@
+int greet(const char *name);
+
+int main(void)
+{
+    return greet("JUnit");
+}

@@ -1,0 +1,5 @@
+#!/bin/bash
+# Fails: the installed program does.
+set -euo pipefail
+
+fails-its-tests

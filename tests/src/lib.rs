@@ -1,0 +1,1 @@
+//! Grange's stories, simulation and real-service tests.
