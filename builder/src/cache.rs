@@ -65,12 +65,12 @@ impl Cache {
     }
 
     /// Puts the file with this content at `place`, which must be free, fetching it with `fetch` if it is not cached.
-    pub(crate) async fn place(
+    pub(crate) async fn place<F: Future<Output = Result<Response, ClientError>>>(
         &self,
         digest: &Digest,
         size: u64,
         place: &Path,
-        fetch: impl AsyncFn() -> Result<Response, ClientError>,
+        fetch: impl Fn() -> F,
     ) -> Result<(), Halt> {
         let mut trouble = String::new();
         for _ in 0..TRIES {
@@ -173,10 +173,10 @@ mod tests {
         let place = |name: &str| folder.path().join(name);
         let cache = Cache::open(place("cache"), 10).unwrap();
         let (one, two, three) = (Digest::of(b"one"), Digest::of(b"two"), Digest::of(b"three"));
-        cache.place(&one, 3, &place("1"), async || Ok(response("one"))).await.unwrap();
-        cache.place(&two, 3, &place("2"), async || Ok(response("two"))).await.unwrap();
+        cache.place(&one, 3, &place("1"), || async { Ok(response("one")) }).await.unwrap();
+        cache.place(&two, 3, &place("2"), || async { Ok(response("two")) }).await.unwrap();
         cache.place(&one, 3, &place("1 again"), never).await.unwrap();
-        cache.place(&three, 5, &place("3"), async || Ok(response("three"))).await.unwrap();
+        cache.place(&three, 5, &place("3"), || async { Ok(response("three")) }).await.unwrap();
         assert_eq!(std::fs::read(place("2")).unwrap(), b"two", "what is in use survives eviction");
         assert!(!cache.path(&two).exists() && cache.path(&one).exists());
 
@@ -190,7 +190,7 @@ mod tests {
         let cache = Cache::open(folder.path().join("cache"), 100).unwrap();
         let place = folder.path().join("x");
         for wrong in ["forged", "longer than announced"] {
-            let halt = cache.place(&Digest::of(b"honest"), 6, &place, async || Ok(response(wrong))).await;
+            let halt = cache.place(&Digest::of(b"honest"), 6, &place, || async { Ok(response(wrong)) }).await;
             assert!(matches!(halt, Err(Halt::Farm(why)) if why.contains("cannot fetch")));
         }
         assert!(!place.exists());

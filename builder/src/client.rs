@@ -42,10 +42,28 @@ pub(crate) enum ClientError {
     Disk { what: String, source: io::Error },
 }
 
+/// The one call whose conflict is an answer.
+const A_LOG: &str = "a log";
+
 /// One call that failed: whether it makes sense to repeat it.
 enum Trouble {
     Repeat(String),
     Final(ClientError),
+}
+
+/// One request, which can be sent again and again.
+struct Call<'a> {
+    what: &'a str,
+    method: Method,
+    url: Url,
+    body: Payload<'a>,
+}
+
+enum Payload<'a> {
+    Nothing,
+    Json(serde_json::Value),
+    Bytes(&'a [u8]),
+    Slice(Slice<'a>),
 }
 
 /// Where the hub is; made once.
@@ -87,22 +105,21 @@ impl Hub {
 }
 
 impl AttemptClient {
-    /// Takes up the offer. An answer that does not come before the offer is void counts as lost.
+    /// Takes up the offer. Repeatable, because the token proves that it is the same builder that asks.
     pub(crate) async fn claim(&self, offer: &Offer, builder: &str) -> Result<Lease, ClientError> {
         let claim = Claim {
             ticket: offer.ticket.clone(),
             builder: builder.to_owned(),
             token_digest: self.token.digest(),
         };
-        let url = self.url(&["claim"], &[]);
-        let response =
-            self.insisting("the claim", async || Ok(self.http.post(url.clone()).json(&claim))).await?;
-        self.json("the claim", response).await
+        let response = self.post("the claim", self.url(&["claim"], &[]), json(&claim)).await?;
+        self.understand("the claim", response).await
     }
 
     /// Tells the hub that the attempt is alive. One try, bounded in time; `None` is a hub out of reach.
     pub(crate) async fn beat(&self, within: Duration) -> Result<Option<Lease>, ClientError> {
-        let request = self.request(Method::POST, self.url(&["beat"], &[])).timeout(within);
+        let url = self.url(&["beat"], &[]);
+        let request = self.http.post(url).bearer_auth(self.token.as_str()).timeout(within);
         match judge("the beat", request.send().await).await {
             Ok(response) => Ok(response.json().await.ok()),
             Err(Trouble::Repeat(_)) => Ok(None),
@@ -115,10 +132,11 @@ impl AttemptClient {
         self.get("an input", self.url(&["inputs", digest.as_str()], &[])).await
     }
 
+    /// Asks what a snapshot consists of.
     pub(crate) async fn manifest(&self, snapshot: SnapshotId, arch: Arch) -> Result<Manifest, ClientError> {
         let url = self.url(&["snapshots", &snapshot.to_string()], &[("arch", arch.as_str())]);
         let response = self.get("a repo's manifest", url).await?;
-        self.json("a repo's manifest", response).await
+        self.understand("a repo's manifest", response).await
     }
 
     /// Fetches a file of a snapshot. The body is the caller's to check.
@@ -137,9 +155,8 @@ impl AttemptClient {
     /// Appends to a log at `offset`; the answer is the size the hub has now, which may be another than expected.
     pub(crate) async fn log(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<LogSize, ClientError> {
         let url = self.url(&["logs", name], &[("offset", &offset.to_string())]);
-        let response =
-            self.insisting("a log", async || Ok(self.request(Method::POST, url.clone()).body(bytes.to_vec())));
-        self.json("a log", response.await?).await
+        let response = self.post(A_LOG, url, Payload::Bytes(bytes)).await?;
+        self.understand(A_LOG, response).await
     }
 
     /// Uploads a file.
@@ -147,47 +164,40 @@ impl AttemptClient {
         &self,
         name: &str,
         digest: &Digest,
-        slice: Slice<'_>,
+        content: Slice<'_>,
     ) -> Result<(), ClientError> {
         let url = self.url(&["files", name], &[("digest", digest.as_str())]);
         let what = format!("the file {name}");
-        let request = async || {
-            let body = slice.body().await.map_err(|source| ClientError::Disk { what: what.clone(), source })?;
-            let request = self.request(Method::PUT, url.clone());
-            Ok(request.header(reqwest::header::CONTENT_LENGTH, slice.size).body(body))
-        };
-        self.insisting(&what, request).await.map(drop)
+        let call = Call { what: &what, method: Method::PUT, url, body: Payload::Slice(content) };
+        self.insist(call).await.map(drop)
     }
 
     /// Reports the end; every log and file must be uploaded by then.
     pub(crate) async fn finish(&self, outcome: &Outcome) -> Result<(), ClientError> {
         let finish = Finish { outcome: outcome.clone() };
         let url = self.url(&["finish"], &[]);
-        self.insisting("the end of the attempt", async || {
-            Ok(self.request(Method::POST, url.clone()).json(&finish))
-        })
-        .await
-        .map(drop)
+        self.post("the end of the attempt", url, json(&finish)).await.map(drop)
     }
 
     async fn get(&self, what: &str, url: Url) -> Result<Response, ClientError> {
-        self.insisting(what, async || Ok(self.request(Method::GET, url.clone()))).await
+        self.insist(Call { what, method: Method::GET, url, body: Payload::Nothing }).await
     }
 
-    /// Repeats the call until it is answered for good.
-    async fn insisting(
-        &self,
-        what: &str,
-        request: impl AsyncFn() -> Result<RequestBuilder, ClientError>,
-    ) -> Result<Response, ClientError> {
+    async fn post(&self, what: &str, url: Url, body: Payload<'_>) -> Result<Response, ClientError> {
+        self.insist(Call { what, method: Method::POST, url, body }).await
+    }
+
+    /// Repeats the call until it is answered for good, or the attempt is lost.
+    async fn insist(&self, call: Call<'_>) -> Result<Response, ClientError> {
         let mut pause = FIRST_PAUSE;
         let calls = async {
             loop {
-                match judge(what, request().await?.send().await).await {
+                match judge(call.what, self.request(&call).await?.send().await).await {
                     Ok(response) => return Ok(response),
                     Err(Trouble::Final(error)) => return Err(error),
                     Err(Trouble::Repeat(why)) => {
-                        tracing::info!(job = %self.key.job, turn = self.key.turn, what, why, "the hub did not answer; trying again");
+                        let Key { job, turn } = self.key;
+                        tracing::info!(%job, turn, what = call.what, why, "the hub did not answer; trying again");
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
@@ -200,7 +210,23 @@ impl AttemptClient {
         }
     }
 
-    async fn json<T: serde::de::DeserializeOwned>(
+    async fn request(&self, call: &Call<'_>) -> Result<RequestBuilder, ClientError> {
+        // The claim carries the token too, whose digest is all the hub looks at.
+        let request =
+            self.http.request(call.method.clone(), call.url.clone()).bearer_auth(self.token.as_str());
+        Ok(match &call.body {
+            Payload::Nothing => request,
+            Payload::Json(value) => request.json(value),
+            Payload::Bytes(bytes) => request.body(bytes.to_vec()),
+            Payload::Slice(slice) => {
+                let disk = |source| ClientError::Disk { what: call.what.to_owned(), source };
+                let body = slice.body().await.map_err(disk)?;
+                request.header(reqwest::header::CONTENT_LENGTH, slice.size).body(body)
+            }
+        })
+    }
+
+    async fn understand<T: serde::de::DeserializeOwned>(
         &self,
         what: &str,
         response: Response,
@@ -211,10 +237,6 @@ impl AttemptClient {
             status,
             why: format!("its answer is not understood: {error}"),
         })
-    }
-
-    fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url).bearer_auth(self.token.as_str())
     }
 
     fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> Url {
@@ -238,6 +260,11 @@ impl Slice<'_> {
     }
 }
 
+fn json(value: &impl serde::Serialize) -> Payload<'static> {
+    // These types have no maps with strange keys, the only thing that cannot be JSON.
+    Payload::Json(serde_json::to_value(value).unwrap_or_default())
+}
+
 /// What an answer means: done, again, or never.
 async fn judge(what: &str, answer: Result<Response, reqwest::Error>) -> Result<Response, Trouble> {
     let response = answer.map_err(|error| Trouble::Repeat(error.to_string()))?;
@@ -245,7 +272,7 @@ async fn judge(what: &str, answer: Result<Response, reqwest::Error>) -> Result<R
     match status {
         _ if status.is_success() => Ok(response),
         // A log's conflict says how much of it the hub has, and is an answer.
-        StatusCode::CONFLICT if what == "a log" => Ok(response),
+        StatusCode::CONFLICT if what == A_LOG => Ok(response),
         StatusCode::CONFLICT | StatusCode::UNAUTHORIZED | StatusCode::GONE => {
             Err(Trouble::Final(ClientError::Lost))
         }

@@ -53,7 +53,10 @@ impl Outputs {
         });
         let read: io::Result<_> = read.await.or_farm("read what came out of a container")?;
         let files = read.or_farm("read what came out of a container")?;
-        Ok(Self { stream, files: files.map_err(|why| Halt::Package(format!("the files it made were refused: {why}")))? })
+        Ok(Self {
+            stream,
+            files: files.map_err(|why| Halt::Package(format!("the files it made were refused: {why}")))?,
+        })
     }
 
     /// Where a file's bytes are.

@@ -43,8 +43,13 @@ pub(crate) fn dnf(tail: &str, log: &str) -> Result<String, String> {
         "Failed to synchronize cache",
         "Error: Error downloading packages",
     ];
-    const PACKAGES: [&str; 5] =
-        ["nothing provides ", "No matching package to install", "No match for argument", "conflicting requests", "conflicts with"];
+    const PACKAGES: [&str; 5] = [
+        "nothing provides ",
+        "No matching package to install",
+        "No match for argument",
+        "conflicting requests",
+        "conflicts with",
+    ];
     let find = |marks: &[&str]| tail.lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
     if let Some(line) = find(&REPOS) {
         return Err(format!("dnf cannot read a repo: {}", sentence(line)));
@@ -58,7 +63,10 @@ pub(crate) fn dnf(tail: &str, log: &str) -> Result<String, String> {
         }
         None => {
             let lines: Vec<&str> = tail.lines().collect();
-            Err(format!("dnf failed: {}; see {log}", last(&lines).unwrap_or_else(|| "it said nothing".to_owned())))
+            Err(format!(
+                "dnf failed: {}; see {log}",
+                last(&lines).unwrap_or_else(|| "it said nothing".to_owned())
+            ))
         }
     }
 }
@@ -78,9 +86,18 @@ fn cause(lines: &[&str]) -> Option<String> {
         let line = line.to_ascii_lowercase();
         // The shell's own trace quotes commands, not complaints.
         !line.starts_with('+')
-            && ["error:", "error ", "fatal:", "fail:", "failed", "no such file", "not found", "undefined reference"]
-                .iter()
-                .any(|word| line.contains(word))
+            && [
+                "error:",
+                "error ",
+                "fatal:",
+                "fail:",
+                "failed",
+                "no such file",
+                "not found",
+                "undefined reference",
+            ]
+            .iter()
+            .any(|word| line.contains(word))
     };
     section.iter().find(complaint).map(|line| sentence(line)).or_else(|| last(section))
 }
@@ -91,10 +108,11 @@ fn last(lines: &[&str]) -> Option<String> {
 
 /// One line, printable and of bounded length.
 fn sentence(line: &str) -> String {
-    let clean: String = line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean = clean.trim();
     match clean.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &clean[..at]),
-        None => clean,
+        None => clean.to_owned(),
     }
 }
 
@@ -137,11 +155,17 @@ mod tests {
     #[test]
     fn dnf_is_quoted_and_the_blame_goes_where_it_belongs() {
         assert_eq!(
-            dnf("x\nError: \n Problem: nothing provides libfoo.so.1 needed by bar-1-1.x86_64 from base\n", "root.log"),
+            dnf(
+                "x\nError: \n Problem: nothing provides libfoo.so.1 needed by bar-1-1.x86_64 from base\n",
+                "root.log"
+            ),
             Ok("nothing provides libfoo.so.1 needed by bar-1-1.x86_64 from base; see root.log".to_owned())
         );
         assert_eq!(
-            dnf("No matching package to install: 'foo-devel'\nError: Some packages could not be found.\n", "root.log"),
+            dnf(
+                "No matching package to install: 'foo-devel'\nError: Some packages could not be found.\n",
+                "root.log"
+            ),
             Ok("No matching package to install: 'foo-devel'; see root.log".to_owned())
         );
         let repo = "Error: Failed to download metadata for repo 'base': Cannot download repomd.xml: x\n";

@@ -27,13 +27,16 @@ pub(crate) async fn lay_out(
     let manifest = client.manifest(snapshot, arch).await?;
     make_folder(folder).or_farm(doing)?;
     if let Some(file) = manifest.files.iter().find(|file| !check::is_inner_path(&file.path)) {
-        return Err(Halt::Farm(format!("the manifest of snapshot {snapshot} names the path {:?}", file.path)));
+        return Err(Halt::Farm(format!(
+            "the manifest of snapshot {snapshot} names the path {:?}",
+            file.path
+        )));
     }
     stream::iter(manifest.files.iter().map(Ok))
         .try_for_each_concurrent(AT_ONCE, |file| async move {
             let place = folder.join(&file.path);
             make_folder(place.parent().unwrap_or(folder)).or_farm(doing)?;
-            let fetch = async || client.snapshot_file(snapshot, arch, &file.path).await;
+            let fetch = || client.snapshot_file(snapshot, arch, &file.path);
             cache.place(&file.digest, file.size, &place, fetch).await
         })
         .await

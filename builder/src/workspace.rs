@@ -72,7 +72,7 @@ impl Workspace {
         if !check::is_inner_path(name) {
             return Err(Halt::Farm(format!("the recipe names the input {name:?}")));
         }
-        let fetch = async || client.input(&input.digest).await;
+        let fetch = || client.input(&input.digest);
         cache.place(&input.digest, input.size, &self.inputs().join(name), fetch).await
     }
 

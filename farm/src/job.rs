@@ -348,19 +348,14 @@ impl Job {
                 }
             }
             (
-                Event::Finish { turn, token, outcome },
+                Event::Finish { turn, token, outcome: _ },
                 JobState::Stopping { builder, token: current, started, by, .. },
             ) => {
                 if turn != self.turn || token != *current {
                     return Err(Refused::Stale);
                 }
-                // What was already done when the cancel came in stays done; everything else counts as cancelled.
-                let outcome = match outcome {
-                    Outcome::Passed | Outcome::FailedByPackage { .. } => outcome,
-                    Outcome::FailedByFarm { .. } | Outcome::Cancelled { .. } | Outcome::Lost { .. } => {
-                        Outcome::Cancelled { by: by.clone() }
-                    }
-                };
+                // Whatever came of it: a cancelled job never passes, or what it was part of would go on.
+                let outcome = Outcome::Cancelled { by: by.clone() };
                 next.settle(outcome, Some(*started), Some(builder.clone()), now)
             }
             (Event::Finish { .. }, JobState::Waiting { .. } | JobState::Offered { .. }) => {

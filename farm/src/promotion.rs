@@ -83,6 +83,8 @@ pub enum PromotionState {
         why: Vec<String>,
         /// When.
         at: Stamp,
+        /// The snapshot that was tested, if it came to that.
+        snapshot: Option<SnapshotId>,
     },
     /// A person took it back.
     Withdrawn {
@@ -202,7 +204,7 @@ impl Promotion {
             (
                 E::Reject { why },
                 S::Composing | S::InTesting { .. } | S::Ready { .. } | S::Approved { .. },
-            ) => S::Rejected { why, at: now },
+            ) => S::Rejected { why, at: now, snapshot: self.snapshot() },
             (
                 E::Withdraw { by },
                 S::Composing | S::InTesting { .. } | S::Ready { .. } | S::Approved { .. },
@@ -237,7 +239,7 @@ impl Promotion {
         )
     }
 
-    /// The snapshot it stands for now, if one is composed.
+    /// The snapshot it stands for, or was refused for, if one was composed.
     #[must_use]
     pub fn snapshot(&self) -> Option<SnapshotId> {
         match &self.state {

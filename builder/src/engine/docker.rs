@@ -3,6 +3,7 @@
 //! The builder attaches before it starts the container and keeps the log itself. Asking the engine for the log
 //! afterwards loses data on Podman, and would let a stranger's code fill the engine's disk.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::ClientVersion;
@@ -12,7 +13,8 @@ use bollard::models::{ContainerConfig, ContainerState};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CommitContainerOptionsBuilder, CreateContainerOptionsBuilder,
     InspectContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StartContainerOptions,
+    ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    StartContainerOptions,
 };
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
@@ -40,6 +42,8 @@ const MEASURE: Duration = Duration::from_secs(5);
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 
+type Label = (&'static str, String);
+
 /// A connection to Docker or Podman.
 #[derive(Debug, Clone)]
 pub struct Docker {
@@ -52,7 +56,8 @@ impl Docker {
         if !address.starts_with("unix:///") {
             return Err(bad());
         }
-        let client = bollard::Docker::connect_with_unix(address, CALL_SECONDS, &DIALECT).map_err(|_| bad())?;
+        let client =
+            bollard::Docker::connect_with_unix(address, CALL_SECONDS, &DIALECT).map_err(|_| bad())?;
         Ok(Self { client })
     }
 
@@ -185,7 +190,8 @@ impl Docker {
     async fn stopped(&self, id: &str) -> Result<ContainerState, EngineError> {
         let deadline = Instant::now() + GRACE;
         loop {
-            let facts = self.client.inspect_container(id, None).await.map_err(failed("inspect a container"))?;
+            let facts =
+                self.client.inspect_container(id, None).await.map_err(failed("inspect a container"))?;
             match facts.state {
                 Some(state) if state.running == Some(false) => return Ok(state),
                 _ if Instant::now() > deadline => {
@@ -196,29 +202,25 @@ impl Docker {
         }
     }
 
-    pub(super) async fn commit(&self, container: &ContainerId, owner: &Owner) -> Result<ImageId, EngineError> {
+    pub(super) async fn commit(
+        &self,
+        container: &ContainerId,
+        owner: &Owner,
+    ) -> Result<ImageId, EngineError> {
         let labels = owner.labels().map(|(name, value)| format!("LABEL {name}={value}")).join("\n");
-        let options = CommitContainerOptionsBuilder::default().container(&container.0).changes(&labels).build();
+        let options =
+            CommitContainerOptionsBuilder::default().container(&container.0).changes(&labels).build();
         let image = self.client.commit_container(options, ContainerConfig::default()).await;
         image.map(|image| ImageId(image.id)).map_err(failed("commit a container"))
     }
 
-    pub(super) async fn reap(&self, labels: &[(&'static str, String)]) -> Result<(), EngineError> {
-        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let filters = std::collections::HashMap::from([("label".to_owned(), labels)]);
-        let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let containers =
-            self.client.list_containers(Some(containers)).await.map_err(failed("list containers"))?;
-        for container in containers {
-            self.remove(&container.id.unwrap_or_default()).await?;
+    pub(super) async fn reap(&self, labels: &[Label]) -> Result<(), EngineError> {
+        for container in self.containers(labels).await? {
+            self.remove(&container).await?;
         }
-        let images = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let mut images = self.client.list_images(Some(images)).await.map_err(failed("list images"))?;
-        // An image cannot go before those that were made from it.
-        images.sort_by_key(|image| std::cmp::Reverse(image.created));
-        for image in images {
+        for image in self.images(labels).await? {
             let options = RemoveImageOptionsBuilder::default().force(true).build();
-            match self.client.remove_image(&image.id, Some(options), None).await {
+            match self.client.remove_image(&image, Some(options), None).await {
                 Ok(_) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND, .. }) => {}
                 Err(error) => return Err(failed("remove an image")(error)),
             }
@@ -226,14 +228,39 @@ impl Docker {
         Ok(())
     }
 
+    pub(super) async fn leftovers(&self, labels: &[Label]) -> Result<usize, EngineError> {
+        Ok(self.containers(labels).await?.len() + self.images(labels).await?.len())
+    }
+
+    async fn containers(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters(labels)).build();
+        let found = self.client.list_containers(Some(options)).await.map_err(failed("list containers"))?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// The newest first: an image cannot go before those that were made from it.
+    async fn images(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
+        let options = ListImagesOptionsBuilder::default().filters(&filters(labels)).build();
+        let mut found = self.client.list_images(Some(options)).await.map_err(failed("list images"))?;
+        found.sort_by_key(|image| std::cmp::Reverse(image.created));
+        Ok(found.into_iter().map(|image| image.id).collect())
+    }
+
     async fn remove(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.client.remove_container(id, Some(options)).await {
             // A conflict means that somebody else's removal of it is under way.
-            Ok(()) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND | CONFLICT, .. }) => Ok(()),
+            Ok(()) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND | CONFLICT, .. }) => {
+                Ok(())
+            }
             Err(error) => Err(failed("remove a container")(error)),
         }
     }
+}
+
+fn filters(labels: &[Label]) -> HashMap<String, Vec<String>> {
+    let labels = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    HashMap::from([("label".to_owned(), labels)])
 }
 
 fn failed<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> EngineError {

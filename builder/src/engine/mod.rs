@@ -146,4 +146,15 @@ impl Engine {
             }
         }
     }
+
+    /// How many containers and committed images of a builder exist.
+    ///
+    /// # Errors
+    /// If the engine did not do its part.
+    pub async fn leftovers(&self, builder: &str) -> Result<usize, EngineError> {
+        match self {
+            Engine::Docker(docker) => docker.leftovers(&[Owner::builder_label(builder)]).await,
+            Engine::Dummy(dummy) => Ok(dummy.leftovers(builder)),
+        }
+    }
 }

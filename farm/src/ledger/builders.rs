@@ -22,6 +22,29 @@ impl Tx {
         Ok(())
     }
 
+    /// A builder, if it ever reported.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn builder(&mut self, name: &str) -> Result<Option<Builder>> {
+        let row = fetch!(fetch_optional, self, (String,), "SELECT doc FROM builder WHERE name = $1", name)?;
+        row.map(|(doc,)| from_doc("builder", &doc)).transpose()
+    }
+
+    /// A builder and how many jobs it has, offered or at work. Until this transaction ends nobody else is told, so that
+    /// a free slot is not given away twice.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn builder_locked(&mut self, name: &str) -> Result<Option<(Builder, u32)>> {
+        self.lock(&format!("builder {name}")).await?;
+        let Some(builder) = self.builder(name).await? else { return Ok(None) };
+        let sql =
+            "SELECT COUNT(*) FROM job WHERE phase IN ('offered', 'building', 'stopping') AND builder = $1";
+        let (held,) = fetch!(fetch_one, self, (i64,), sql, name)?;
+        Ok(Some((builder, u32::try_from(held).unwrap_or(u32::MAX))))
+    }
+
     /// Every builder that ever reported, by name.
     ///
     /// # Errors

@@ -135,17 +135,24 @@ impl Tx {
         Ok(Stepped { job, effect })
     }
 
-    /// Jobs that may be offered now.
+    /// Jobs that may be offered now: of each SIG and architecture the most urgent, then the oldest, at most `each`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn backlog(&mut self, now: Stamp) -> Result<Vec<Candidate>> {
+    pub async fn backlog(&mut self, now: Stamp, each: u32) -> Result<Vec<Candidate>> {
+        let sql = "SELECT id, sig, class, arch, avoid, created FROM (
+                       SELECT id, sig, class, arch, avoid, created, ROW_NUMBER() OVER (
+                           PARTITION BY sig, arch ORDER BY CASE class
+                               WHEN 'release' THEN 0 WHEN 'push' THEN 1 WHEN 'scratch' THEN 2 ELSE 3 END, created, id
+                       ) AS place FROM job WHERE phase = 'waiting' AND due <= $1
+                   ) AS ranked WHERE place <= $2 ORDER BY id";
         let rows = fetch!(
             fetch_all,
             self,
             (String, String, String, String, String, i64),
-            "SELECT id, sig, class, arch, avoid, created FROM job WHERE phase = 'waiting' AND due <= $1",
-            now.millis()
+            sql,
+            now.millis(),
+            i64::from(each)
         )?;
         rows.into_iter()
             .map(|(id, sig, class, arch, avoid, created)| {

@@ -129,6 +129,14 @@ impl Tx {
         Ok(kept::<Request>("request", rows)?.into_iter().map(|request| request.value).collect())
     }
 
+    /// Waits until nobody else plans, imports, cancels or closes this request, and keeps it so until the transaction ends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lock_request(&mut self, id: RequestId) -> Result<()> {
+        self.lock(&format!("request:{id}")).await
+    }
+
     /// Closes a request for ever.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
             put(format!("branch {branch}"), format!("is built for {}", project.target()));
         }
         for package in &project.packages {
-            put(format!("package {package} in {}", project.folder()), "may be built".to_owned());
+            put(format!("package {package} in {}", project.stem()), "may be built".to_owned());
         }
         put(
             format!("gate of {}", project.stem()),

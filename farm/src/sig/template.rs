@@ -122,7 +122,7 @@ struct TestsEntry {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct SuitesEntry {
     repo: Spanned<String>,
-    branch: String,
+    branch: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -331,6 +331,13 @@ impl Reader<'_> {
             project.inherit.push(name);
         }
         for repo in &entry.external_repo {
+            if project.external.iter().any(|known| known.name == *repo.name.get_ref()) {
+                self.fault(
+                    &repo.name.span(),
+                    format!("external repo {} is listed twice", repo.name.get_ref()),
+                    "give each its own name: it is dnf's repo id",
+                );
+            }
             project.external.push(ExternalRepo {
                 name: self.check(&repo.name, is_repo_id, "a repo id", "letters, digits, `_`, `.` and `-`"),
                 baseurl: self.check(
@@ -359,7 +366,7 @@ impl Reader<'_> {
                 "a repo on the git server",
                 "two segments, such as tests/storage",
             ),
-            branch: suites.branch,
+            branch: self.check(&suites.branch, is_branch, "a branch name", "such as main or c9s-sig-storage"),
         });
         project
     }

@@ -1,0 +1,151 @@
+//! The command line, and who does what it asks.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::Client;
+use crate::commands::{
+    build, builders, builds, cancel, completion, download, log, login, lookaside, person, promote, promotions,
+    repos, retry, scratch, show, sig, status, tags, targets, watch, whoami, withdraw,
+};
+use crate::failure::Failure;
+use crate::screen::{Colour, Screen};
+use crate::settings::{Environment, Flags, Settings};
+
+/// Builds, tests and publishes RPMs for the SIGs of a community.
+#[derive(Debug, Parser)]
+#[command(name = "grange", version, propagate_version = false, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Configuration: ~/.config/grange/config.toml (url, token), written by `grange login`; GRANGE_CONFIG names another file,
+GRANGE_URL and GRANGE_TOKEN go before it, and the options above before both.
+
+Exit codes: 0 done; 1 what was asked for came out badly; 2 wrong call or configuration; 3 the hub refused, or knows no
+such thing; 4 the hub cannot be reached, or failed itself.
+
+Examples:
+  grange login https://grange.example.org
+  grange build storage9s-gluster-11-el9s rpms/hello#c9s-sig-storage-gluster --watch --tests
+  grange promote hello-2.10-1.el9s --wait";
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The hub's address [env: GRANGE_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
+    pub url: Option<String>,
+    /// A file with your token [env: GRANGE_TOKEN has the token itself]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub token_file: Option<PathBuf>,
+    /// Print what the hub's API answers, for programs
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        help_heading = "Everywhere"
+    )]
+    pub color: Colour,
+}
+
+/// Everything that can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a commit for a target; a finished build enters the candidate repo and is tested
+    Build(build::Args),
+    /// Build a commit or a source RPM into no repo
+    Scratch(scratch::Args),
+    /// List builds, the newest first
+    Builds(builds::Args),
+    /// Show one build: why it failed, its jobs, its promotions
+    Show(show::Args),
+    /// Follow a build until it is final
+    Watch(watch::Args),
+    /// Print the log that matters, or any other
+    Log(log::Args),
+    /// Stop a build
+    Cancel(cancel::Args),
+    /// Do a build again
+    Retry(retry::Args),
+    /// Download what a build made
+    Download(download::Args),
+    /// List targets: what can be built for
+    Targets(targets::Args),
+    /// List tags, or the builds of one
+    Tags(tags::Args),
+    /// Show where dnf finds the repos
+    Repos(repos::Args),
+    /// Move builds into production, or approve a promotion
+    Promote(promote::Args),
+    /// List promotions, or show what the gate says about one
+    Promotions(promotions::Args),
+    /// Take a promotion back
+    Withdraw(withdraw::Args),
+    /// SIGs as code: plan and apply templates
+    #[command(subcommand)]
+    Sig(sig::Command),
+    /// The store of source files beside dist-git
+    #[command(subcommand)]
+    Lookaside(lookaside::Command),
+    /// List builders
+    Builders(builders::Args),
+    /// Show the farm at a glance
+    Status(status::Args),
+    /// Keep the hub's address and your token
+    Login(login::Args),
+    /// Say who the hub takes you for
+    Whoami(whoami::Args),
+    /// People and their tokens, on the hub's own machine
+    #[command(subcommand)]
+    Person(person::Command),
+    /// Print a completion script for your shell
+    Completion(completion::Args),
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// [`Failure`], whose exit code says of which kind.
+pub async fn run(cli: Cli, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
+    let flags = Flags { url: cli.global.url.clone(), token_file: cli.global.token_file.clone() };
+    let client = || Client::new(Settings::gather(&flags, environment)?);
+    match cli.command {
+        Command::Build(args) => build::run(args, &client()?, screen).await,
+        Command::Scratch(args) => scratch::run(args, &client()?, screen).await,
+        Command::Builds(args) => builds::run(args, &client()?, screen).await,
+        Command::Show(args) => show::run(args, &client()?, screen).await,
+        Command::Watch(args) => watch::run(args, &client()?, screen).await,
+        Command::Log(args) => log::run(args, &client()?, screen).await,
+        Command::Cancel(args) => cancel::run(args, &client()?, screen).await,
+        Command::Retry(args) => retry::run(args, &client()?, screen).await,
+        Command::Download(args) => download::run(args, &client()?, screen).await,
+        Command::Targets(args) => targets::run(args, &client()?, screen).await,
+        Command::Tags(args) => tags::run(args, &client()?, screen).await,
+        Command::Repos(args) => repos::run(args, &client()?, screen).await,
+        Command::Promote(args) => promote::run(args, &client()?, screen).await,
+        Command::Promotions(args) => promotions::run(args, &client()?, screen).await,
+        Command::Withdraw(args) => withdraw::run(args, &client()?, screen).await,
+        Command::Sig(command) => sig::run(command, &client()?, screen).await,
+        Command::Lookaside(command) => lookaside::run(command, &client()?, screen).await,
+        Command::Builders(args) => builders::run(args, &client()?, screen).await,
+        Command::Status(args) => status::run(args, &client()?, screen).await,
+        Command::Login(args) => login::run(args, &flags, environment, screen).await,
+        Command::Whoami(args) => whoami::run(args, &client()?, screen).await,
+        Command::Person(command) => person::run(command, screen).await,
+        Command::Completion(args) => completion::run(&args, screen),
+    }
+}

@@ -1,0 +1,28 @@
+//! `grange cancel`
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+/// What `grange cancel` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  grange cancel 01JZ8M3Q5T7V9X1B3D5F7H9K1M")]
+pub struct Args {
+    /// The build's id or name
+    #[arg(value_name = "ID|NVR")]
+    pub id: String,
+}
+
+/// Stops it.
+///
+/// # Errors
+/// When the hub refuses.
+pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+    client.post_nothing(&["builds", &args.id, "cancel"]).await?;
+    if !screen.json {
+        screen.line(&format!("{} is being stopped", args.id))?;
+    }
+    Ok(())
+}

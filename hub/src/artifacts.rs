@@ -1,0 +1,289 @@
+//! The artifact store: every file the farm keeps, on the local disk, under the SHA-256 of its content.
+//!
+//! A file is written to `tmp/`, flushed, and renamed to `<first two digits>/<all 64 digits>`; so what has a name in the
+//! store is complete and never changes, and storing the same content twice stores it once.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use farm::digest::Digest;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::files::{At as _, FileError, blocking, ensure_dir, link_or_copy, sync_dir};
+
+/// Bytes read and hashed at a time.
+const CHUNK: usize = 256 * 1024;
+/// Everybody may read an artifact, nobody may change it: public repos are hard links to it.
+const READ_ONLY: u32 = 0o444;
+
+/// The artifact store. Clones are the same store.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    root: Arc<Path>,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The content's SHA-256, by which it is found again.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Why a file could not be stored or found.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// There was more than the caller allows.
+    #[error("the file is larger than the {max} bytes allowed here")]
+    TooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The content is not what was announced.
+    #[error("the file's SHA-256 is {actual}, but {expected} was announced; send it again")]
+    Mismatch {
+        /// What was announced.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// The sender stopped in the middle.
+    #[error("the file did not arrive completely ({0}); send it again")]
+    Interrupted(io::Error),
+    /// There is no such artifact.
+    #[error("there is no artifact {0} in the store")]
+    Missing(Digest),
+    /// The store's own disk failed.
+    #[error(transparent)]
+    Disk(#[from] FileError),
+}
+
+impl Artifacts {
+    /// Opens a store, creating it where there is none, and removes what writers that died have left. Several processes
+    /// may have it open: a file another one is still writing is locked and stays.
+    ///
+    /// # Errors
+    /// When the directory cannot be created or read.
+    pub fn open(dir: &Path) -> Result<Self, FileError> {
+        let temporary = dir.join("tmp");
+        ensure_dir(&temporary)?;
+        for entry in fs::read_dir(&temporary).at("list the directory", &temporary)? {
+            let path = entry.at("list the directory", &temporary)?.path();
+            // A writer may finish, and its file vanish, while we look.
+            let Ok(file) = File::open(&path) else { continue };
+            if file.try_lock().is_ok() {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    result => result.at("remove the leftover", &path)?,
+                }
+            }
+        }
+        Ok(Self { root: dir.into() })
+    }
+
+    /// Stores what a reader gives, hashing it on the way. Nothing is stored unless all of it arrived, is at most
+    /// `max_bytes` long and is what was expected. Dropping the future in the middle leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`ArtifactError::TooLarge`], [`ArtifactError::Mismatch`], [`ArtifactError::Interrupted`] when the reader fails,
+    /// [`ArtifactError::Disk`] when the store does.
+    pub async fn put_stream(
+        &self,
+        mut reader: impl AsyncRead + Unpin + Send,
+        max_bytes: u64,
+        expected: Option<&Digest>,
+    ) -> Result<Stored, ArtifactError> {
+        let store = self.clone();
+        let (temporary, file) = blocking(move || store.begin()).await?;
+        let written = |source| FileError { doing: "write", path: temporary.path().to_owned(), source };
+        let mut file = tokio::fs::File::from_std(file);
+        let mut hasher = Sha256::new();
+        let mut size = 0_u64;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count = reader.read(&mut chunk).await.map_err(ArtifactError::Interrupted)?;
+            if count == 0 {
+                break;
+            }
+            size += count as u64;
+            if size > max_bytes {
+                return Err(ArtifactError::TooLarge { max: max_bytes });
+            }
+            hasher.update(&chunk[..count]);
+            file.write_all(&chunk[..count]).await.map_err(written)?;
+        }
+        let actual = Digest::from_bytes(&hasher.finalize());
+        if let Some(expected) = expected
+            && *expected != actual
+        {
+            return Err(ArtifactError::Mismatch { expected: expected.clone(), actual });
+        }
+        file.flush().await.map_err(written)?;
+        file.sync_all().await.map_err(written)?;
+        let (store, digest) = (self.clone(), actual.clone());
+        blocking(move || store.finish(temporary, &digest)).await?;
+        Ok(Stored { digest: actual, size })
+    }
+
+    /// Stores bytes the hub made itself.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Disk`] when the store fails.
+    pub async fn put_bytes(&self, bytes: &[u8]) -> Result<Stored, ArtifactError> {
+        self.put_stream(bytes, u64::MAX, None).await
+    }
+
+    /// Where an artifact is, or would be.
+    #[must_use]
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(&digest.as_str()[..2]).join(digest.as_str())
+    }
+
+    /// Opens an artifact for reading.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Missing`] when there is none.
+    pub async fn read(&self, digest: &Digest) -> Result<tokio::fs::File, ArtifactError> {
+        let path = self.path(digest);
+        tokio::fs::File::open(&path).await.map_err(|error| missing_or("open", error, digest, &path))
+    }
+
+    /// Is there such an artifact?
+    #[must_use]
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// An artifact's size in bytes.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Missing`] when there is none.
+    pub fn size(&self, digest: &Digest) -> Result<u64, ArtifactError> {
+        let path = self.path(digest);
+        fs::metadata(&path)
+            .map(|meta| meta.len())
+            .map_err(|error| missing_or("look at", error, digest, &path))
+    }
+
+    /// Gives an artifact a second name outside the store, `to`, which must not exist: a hard link, or a copy where `to`
+    /// is on another file system. It outlives the artifact's removal from the store.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Missing`] when there is none, [`ArtifactError::Disk`] when `to` cannot be made.
+    pub fn link_to(&self, digest: &Digest, to: &Path) -> Result<(), ArtifactError> {
+        if !self.contains(digest) {
+            return Err(ArtifactError::Missing(digest.clone()));
+        }
+        Ok(link_or_copy(&self.path(digest), to)?)
+    }
+
+    /// Removes an artifact; says whether there was one. The caller knows that nothing in the ledger names it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&self, digest: &Digest) -> Result<bool, FileError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).at("remove", &path),
+        }
+    }
+
+    /// A locked temporary file, and a second handle of it to write through.
+    fn begin(&self) -> Result<(NamedTempFile, File), FileError> {
+        let dir = self.root.join("tmp");
+        let temporary = NamedTempFile::new_in(&dir).at("create a file in", &dir)?;
+        temporary.as_file().lock().at("lock", temporary.path())?;
+        let file = temporary.as_file().try_clone().at("open", temporary.path())?;
+        Ok((temporary, file))
+    }
+
+    fn finish(&self, temporary: NamedTempFile, digest: &Digest) -> Result<(), FileError> {
+        let path = self.path(digest);
+        if path.is_file() {
+            return Ok(());
+        }
+        let shard = self.root.join(&digest.as_str()[..2]);
+        ensure_dir(&shard)?;
+        let permissions = Permissions::from_mode(READ_ONLY);
+        temporary.as_file().set_permissions(permissions).at("set the mode of", temporary.path())?;
+        temporary.persist(&path).map_err(|error| error.error).at("rename a file to", &path)?;
+        sync_dir(&shard)
+    }
+}
+
+fn missing_or(doing: &'static str, error: io::Error, digest: &Digest, path: &Path) -> ArtifactError {
+    match error.kind() {
+        io::ErrorKind::NotFound => ArtifactError::Missing(digest.clone()),
+        _ => ArtifactError::Disk(FileError { doing, path: path.to_owned(), source: error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count_temporaries(dir: &Path) -> usize {
+        fs::read_dir(dir.join("tmp")).unwrap().count()
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_found_again_read_only_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Artifacts::open(dir.path()).unwrap();
+        let stored = store.put_bytes(b"hello").await.unwrap();
+        assert_eq!(stored, Stored { digest: Digest::of(b"hello"), size: 5 });
+        assert_eq!(store.put_bytes(b"hello").await.unwrap(), stored);
+        assert_eq!(fs::read(store.path(&stored.digest)).unwrap(), b"hello");
+        assert_eq!(fs::metadata(store.path(&stored.digest)).unwrap().permissions().mode() & 0o777, READ_ONLY);
+        assert_eq!(store.size(&stored.digest).unwrap(), 5);
+        assert_eq!(count_temporaries(dir.path()), 0);
+
+        let link = dir.path().join("link");
+        store.link_to(&stored.digest, &link).unwrap();
+        assert!(store.remove(&stored.digest).unwrap());
+        assert!(!store.remove(&stored.digest).unwrap());
+        assert_eq!(fs::read(link).unwrap(), b"hello");
+        assert!(matches!(store.read(&stored.digest).await, Err(ArtifactError::Missing(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_wrong_or_broken_off_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Artifacts::open(dir.path()).unwrap();
+        let exact = store.put_stream(&b"12345"[..], 5, None).await.unwrap();
+        store.remove(&exact.digest).unwrap();
+        assert!(matches!(
+            store.put_stream(&b"123456"[..], 5, None).await,
+            Err(ArtifactError::TooLarge { max: 5 })
+        ));
+        let other = Digest::of(b"other");
+        let mismatch = store.put_stream(&b"hello"[..], 99, Some(&other)).await.unwrap_err();
+        assert!(mismatch.to_string().contains(other.as_str()), "{mismatch}");
+        let broken = tokio_util::io::StreamReader::new(tokio_stream::iter([
+            Ok(&b"half"[..]),
+            Err(io::Error::other("line cut")),
+        ]));
+        assert!(matches!(store.put_stream(broken, 99, None).await, Err(ArtifactError::Interrupted(_))));
+        assert_eq!(count_temporaries(dir.path()), 0);
+        assert!(!store.contains(&Digest::of(b"hello")));
+    }
+
+    #[tokio::test]
+    async fn opening_removes_what_the_dead_left_and_nothing_of_the_living() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Artifacts::open(dir.path()).unwrap();
+        fs::write(dir.path().join("tmp/dead"), "half").unwrap();
+        let (alive, _file) = store.begin().unwrap();
+        Artifacts::open(dir.path()).unwrap();
+        assert!(alive.path().exists());
+        assert_eq!(count_temporaries(dir.path()), 1);
+    }
+}

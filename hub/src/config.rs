@@ -1,0 +1,52 @@
+//! What a hub can be told. Every value has a default that is enough for a farm in one process.
+
+use std::path::PathBuf;
+
+use farm::job::Patience;
+use serde::Deserialize;
+
+/// A hub's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything is kept: git repos, artifacts, logs, repos.
+    pub data: PathBuf,
+    /// The address people and builders reach the hub by, without a slash at the end.
+    pub public_url: String,
+    /// The folder that has `grange-update` and `grange-post-receive`, for the repos the hub serves itself.
+    pub hooks: PathBuf,
+    /// Clone URLs of other git servers may be built from when they begin with one of these.
+    pub git_prefixes: Vec<String>,
+    /// A file with the secret that hooks on other git servers show. Without it only the hub's own repos report pushes.
+    pub hook_token_file: Option<PathBuf>,
+    /// MiB one upload may have: a lookaside file, a source RPM, a job's output.
+    pub upload_mb: u64,
+    /// Milliseconds between two looks of the keeper at everything unsettled. It is woken earlier when something happens.
+    pub keeper_ms: u64,
+    /// Milliseconds between two comparisons of branch heads with what was taken in.
+    pub sweep_ms: u64,
+    /// Milliseconds after which a builder that has not reported counts as silent.
+    pub silent_ms: u64,
+    /// How long the farm waits for whom.
+    pub patience: Patience,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("var/grange"),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            hooks: std::env::current_exe()
+                .ok()
+                .and_then(|exe| exe.parent().map(PathBuf::from))
+                .unwrap_or_else(|| PathBuf::from("/usr/libexec/grange")),
+            git_prefixes: Vec::new(),
+            hook_token_file: None,
+            upload_mb: 2048,
+            keeper_ms: 1_000,
+            sweep_ms: 30_000,
+            silent_ms: 15_000,
+            patience: Patience::default(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Steps on the file system that survive a power cut, with errors that name the path.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A step on the file system that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {source}", path.display())]
+pub struct FileError {
+    /// What was tried, as it reads after "cannot".
+    pub doing: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+/// Gives an I/O result the name of what was done to which path.
+pub(crate) trait At<T> {
+    fn at(self, doing: &'static str, path: &Path) -> Result<T, FileError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, doing: &'static str, path: &Path) -> Result<T, FileError> {
+        self.map_err(|source| FileError { doing, path: path.to_owned(), source })
+    }
+}
+
+/// Runs file or processor work on tokio's blocking threads. A panic of the work goes on in the caller.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down and will not poll this task again.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Creates a directory and its parents; it is no error when they exist.
+pub(crate) fn ensure_dir(dir: &Path) -> Result<(), FileError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent()
+        && !parent.as_os_str().is_empty()
+    {
+        ensure_dir(parent)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        result => result.at("create the directory", dir),
+    }?;
+    sync_parent(dir)
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), FileError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).at("flush the directory", dir)
+}
+
+/// Makes the name of this file or directory durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), FileError> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes every directory below `root` durable, and the files for which `is_new` says so.
+pub(crate) fn sync_tree(root: &Path, is_new: &dyn Fn(&Path) -> bool) -> Result<(), FileError> {
+    for entry in fs::read_dir(root).at("list the directory", root)? {
+        let entry = entry.at("list the directory", root)?;
+        let path = entry.path();
+        if entry.file_type().at("look at", &path)?.is_dir() {
+            sync_tree(&path, is_new)?;
+        } else if is_new(&path) {
+            File::open(&path).and_then(|file| file.sync_all()).at("flush", &path)?;
+        }
+    }
+    sync_dir(root)
+}
+
+/// Makes `link` a symbolic link to `target`, in one step: a reader sees the old target or the new one, never none.
+/// Doing it again changes nothing.
+pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    match fs::read_link(link) {
+        Ok(now) if now == target => return sync_parent(link),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && symlink(target, link).is_ok() => {
+            return sync_parent(link);
+        }
+        Ok(_) | Err(_) => {}
+    }
+    // Two processes may be at the same link, so each makes its temporary one under a name of its own.
+    let name = link.file_name().unwrap_or_default().to_string_lossy();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temporary = link.with_file_name(format!(".{name}.{}.{count}", std::process::id()));
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).at("remove the leftover", &temporary);
+        }
+        Ok(()) | Err(_) => {}
+    }
+    symlink(target, &temporary).at("create the link", &temporary)?;
+    fs::rename(&temporary, link).at("replace the link", link)?;
+    sync_parent(link)
+}
+
+/// Removes a directory and all that is in it; it is no error when there is none.
+pub(crate) fn remove_tree(dir: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.at("remove the directory", dir),
+    }
+}
+
+/// Gives a file a second name, or copies it where that is impossible: across file systems, on one without hard
+/// links, or when the file has as many names as the file system allows.
+pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), FileError> {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    match fs::hard_link(from, to) {
+        Err(error)
+            if matches!(error.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported) =>
+        {
+            fs::copy(from, to).at("copy a file to", to)?;
+            File::open(to).and_then(|file| file.sync_all()).at("flush", to)
+        }
+        result => result.at("link a file to", to),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_swapped_and_swapping_again_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("live");
+        for target in ["a", "b", "b"] {
+            swap_link(&link, Path::new(target)).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary link is left");
+    }
+
+    #[test]
+    fn an_error_names_the_path() {
+        let error = sync_dir(Path::new("/nonexistent/x")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot flush the directory /nonexistent/x: "), "{error}");
+    }
+}

@@ -1,0 +1,245 @@
+//! What people and pushes ask for becomes requests: each in one transaction, each answered with the request's id.
+
+use farm::ids::RequestId;
+use farm::job::Job;
+use farm::ledger::{Person, Tx};
+use farm::recipe::Input;
+use farm::request::{Closed, Planner, Request, RequestKind, Source, Verdict};
+use farm::sig::{Community, Project, Role};
+use farm::stamp::Stamp;
+
+use super::source::{Commit, Prepared, locate, prepare};
+use crate::keeper::{cancel_in, class_of, tell};
+use crate::problem::{Answer, Problem};
+use crate::rpms;
+use crate::state::{Hub, require_role};
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+
+/// A build of a commit: `grange build`, or `grange scratch` with a git URL.
+///
+/// # Errors
+/// What is wrong with the target, the repo or the commit, or that the person may not.
+pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answer<RequestId> {
+    let community = hub.community().await?;
+    let project = target(&community, &new.target)?;
+    let commit = locate(hub, &new.repo, &new.commit).await?;
+    let kind = if new.scratch {
+        scratch_kind(hub, project)
+    } else {
+        may_build(&community, person, project, &commit.package)?;
+        RequestKind::Build
+    };
+    let prepared = prepare(hub, &commit).await?;
+    let draft = Draft { kind, project, by: &person.name, retry_of: None };
+    let (request, job) = draft.from_git(hub, &commit, prepared);
+    let mut tx = hub.db.write().await?;
+    insert(&mut tx, &request, job.as_ref()).await?;
+    tx.commit().await?;
+    hub.hurry().await;
+    Ok(request.id)
+}
+
+/// A scratch build of a source RPM that is in the artifact store.
+///
+/// # Errors
+/// What is wrong with the target or the file.
+pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: Input) -> Answer<RequestId> {
+    let community = hub.community().await?;
+    let project = target(&community, target_name)?;
+    let path = hub.artifacts.path(&srpm.digest);
+    let read = super::source::blocking(move || {
+        rpms::read_srpm(&path).map_err(|error| {
+            Problem::invalid(error.to_string(), "send a source RPM, as `rpmbuild -bs` makes it")
+        })
+    })
+    .await?;
+    let draft = Draft { kind: scratch_kind(hub, project), project, by: &person.name, retry_of: None };
+    // What the package is called decides its file name; the name the person's file had does not matter.
+    let srpm = Input { name: read.read.rpm.file, ..srpm };
+    let request = draft.request(hub, &read.nvr.name, Source::Srpm { srpm }, None);
+    let mut tx = hub.db.write().await?;
+    insert(&mut tx, &request, None).await?;
+    tx.commit().await?;
+    hub.hurry().await;
+    Ok(request.id)
+}
+
+/// The same again: a new request for what an unsuccessful one asked for.
+///
+/// # Errors
+/// That it is still running, has succeeded, or is no build; or that the person may not.
+pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestId> {
+    let mut tx = hub.db.read().await?;
+    let old = tx.request(id).await?.ok_or_else(|| Problem::not_found("build", id))?.value;
+    let community = tx.community().await?;
+    drop(tx);
+    let project = target(&community, &old.target)?;
+    if old.kind.is_imported() {
+        may_build(&community, person, project, &old.package)?;
+    }
+    match &old.closed {
+        None => return Err(Problem::conflict(format!("{id} is still running"), "cancel it first, or wait")),
+        Some(Closed { verdict: Verdict::Complete { .. }, .. }) if old.kind.is_imported() => {
+            return Err(Problem::conflict(
+                format!("{id} has succeeded"),
+                "a build is made once: raise Release in the spec and push",
+            ));
+        }
+        Some(_) => {}
+    }
+    let kind = match &old.kind {
+        RequestKind::Scratch { .. } => scratch_kind(hub, project),
+        RequestKind::Test { .. } => {
+            return Err(Problem::conflict(
+                format!("{id} is a test run"),
+                "run the tests again with `grange promote --to testing NVR`",
+            ));
+        }
+        RequestKind::Push { .. } | RequestKind::Build => old.kind.clone(),
+    };
+    let draft = Draft { kind, project, by: &person.name, retry_of: Some(id) };
+    let (request, job) = match &old.source {
+        Source::Git { repo, commit, .. } => {
+            let commit = locate(hub, repo, commit).await?;
+            // What was missing in the lookaside may be there now.
+            let prepared = prepare(hub, &commit).await?;
+            draft.from_git(hub, &commit, prepared)
+        }
+        Source::Srpm { srpm } if hub.artifacts.contains(&srpm.digest) => {
+            (draft.request(hub, &old.package, Source::Srpm { srpm: srpm.clone() }, None), None)
+        }
+        Source::Srpm { .. } => {
+            return Err(Problem::conflict(format!("the source RPM of {id} has expired"), "upload it again"));
+        }
+        Source::Snapshot => return Err(Problem::conflict(format!("{id} is a test run"), "promote again")),
+    };
+    let mut tx = hub.db.write().await?;
+    insert(&mut tx, &request, job.as_ref()).await?;
+    tx.commit().await?;
+    hub.hurry().await;
+    Ok(request.id)
+}
+
+/// Stops a request. Jobs that wait are settled at once; builders that are at work are told.
+///
+/// # Errors
+/// That it is over already, or that the person may not.
+pub async fn cancel(hub: &Hub, person: &Person, id: RequestId) -> Answer<()> {
+    let mut tx = hub.db.write().await?;
+    tx.lock_request(id).await?;
+    let request = tx.request(id).await?.ok_or_else(|| Problem::not_found("build", id))?;
+    if request.closed.is_some() {
+        return Err(Problem::conflict(format!("{id} is over already"), "there is nothing to cancel"));
+    }
+    if person.name != request.by {
+        require_role(&tx.community().await?, person, &request.sig, Role::Maintainer)?;
+    }
+    let jobs = tx.jobs_of(id).await?;
+    let unsettled: Vec<_> = jobs.iter().filter(|job| job.outcome().is_none()).map(|job| job.id).collect();
+    let mut stops = Vec::new();
+    if unsettled.is_empty() {
+        // Between two jobs: nothing is left that could end it.
+        let verdict = Verdict::Cancelled { by: person.name.clone() };
+        tx.close_request(&request, Closed { at: hub.now(), verdict }).await?;
+    } else {
+        stops = cancel_in(hub, &mut tx, &unsettled, &person.name).await?;
+    }
+    tx.commit().await?;
+    tell(&hub.bus, stops).await;
+    hub.hurry().await;
+    Ok(())
+}
+
+/// A request in the making.
+pub(super) struct Draft<'a> {
+    pub(super) kind: RequestKind,
+    pub(super) project: &'a Project,
+    pub(super) by: &'a str,
+    pub(super) retry_of: Option<RequestId>,
+}
+
+impl Draft<'_> {
+    /// A request for a commit with its first job; or, when nothing can be built from it, a request that says so.
+    pub(super) fn from_git(
+        &self,
+        hub: &Hub,
+        commit: &Commit,
+        prepared: Result<Prepared, String>,
+    ) -> (Request, Option<Job>) {
+        let (repo, id) = (commit.repo.clone(), commit.id.clone());
+        match prepared {
+            Err(reason) => {
+                let source = Source::Git { repo, commit: id, tree: None };
+                (self.request(hub, &commit.package, source, Some(reason)), None)
+            }
+            Ok(Prepared { tree, spec, sources }) => {
+                let source = Source::Git { repo, commit: id, tree: Some(tree.clone()) };
+                let request = self.request(hub, &commit.package, source, None);
+                let job = hub.with_minter(|minter| {
+                    let class = class_of(&request);
+                    let mut planner = Planner { minter, now: request.created, request: request.id, class };
+                    planner.srpm(self.project, tree, spec, sources)
+                });
+                (request, job)
+            }
+        }
+    }
+
+    fn request(&self, hub: &Hub, package: &str, source: Source, failed: Option<String>) -> Request {
+        let now = hub.now();
+        Request {
+            id: hub.mint(),
+            kind: self.kind.clone(),
+            sig: self.project.sig.clone(),
+            target: self.project.target(),
+            package: package.to_owned(),
+            by: self.by.to_owned(),
+            source,
+            created: now,
+            retry_of: self.retry_of,
+            closed: failed.map(|reason| Closed { at: now, verdict: Verdict::Failed { reason } }),
+        }
+    }
+}
+
+/// Takes in a request with its first job.
+pub(super) async fn insert(tx: &mut Tx, request: &Request, job: Option<&Job>) -> Answer<()> {
+    tx.insert_request(request).await?;
+    if let Some(job) = job {
+        tx.insert_job(job).await?;
+    }
+    Ok(())
+}
+
+fn target<'a>(community: &'a Community, name: &str) -> Answer<&'a Project> {
+    community.target(name).ok_or_else(|| {
+        let known: Vec<String> = community.projects().map(Project::target).collect();
+        Problem::invalid(
+            format!("there is no target {name}"),
+            if known.is_empty() {
+                "apply a SIG template first: `grange sig apply FILE`".to_owned()
+            } else {
+                format!("the targets are {}", known.join(", "))
+            },
+        )
+    })
+}
+
+fn may_build(community: &Community, person: &Person, project: &Project, package: &str) -> Answer<()> {
+    require_role(community, person, &project.sig, Role::Maintainer)?;
+    if project.packages.contains(package) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        format!("package {package} is not in project {} of SIG {}", project.folder(), project.sig),
+        "add it to the project's `packages` and apply the template, or ask for a scratch build",
+    ))
+}
+
+fn scratch_kind(hub: &Hub, project: &Project) -> RequestKind {
+    let days = std::time::Duration::from_millis(DAY_MS * u64::from(project.scratch_days));
+    let expires: Stamp = hub.now() + days;
+    RequestKind::Scratch { expires }
+}

@@ -1,0 +1,13 @@
+//! Intake: what a git server holds, read without trusting it, and what people and pushes ask for.
+
+pub mod archive;
+mod ask;
+pub mod fetch;
+mod push;
+mod source;
+pub mod sources;
+pub mod tree;
+
+pub use ask::{build, cancel, retry, scratch_srpm};
+pub use push::{push, sweep};
+pub(crate) use source::own_path;

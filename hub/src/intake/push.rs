@@ -1,0 +1,143 @@
+//! Pushes: a hook's report, or a branch head the sweep finds, becomes a request. A commit of a branch is taken in once,
+//! however often and by whomever it is reported.
+
+use farm::message::{BranchUpdate, PushAnswer, PushReport};
+use farm::request::{RequestKind, Verdict};
+use farm::sig::template::is_branch;
+
+use super::ask::{Draft, insert};
+use super::source::{is_url, locate, own_path, package_of, prepare};
+use super::tree::DistGit;
+use crate::problem::{Answer, Problem};
+use crate::state::Hub;
+
+/// Who asks for a build whose hook call was lost.
+const SWEEP: &str = "sweep";
+
+/// A hook's report. Repeating it gives the same answer and no second build.
+///
+/// # Errors
+/// When the report itself is malformed; what cannot be built is said in the answer's lines.
+pub async fn push(hub: &Hub, report: PushReport) -> Answer<PushAnswer> {
+    let mut lines = Vec::new();
+    for update in &report.updates {
+        lines.push(branch(hub, &report.repo, &report.pusher, update, true).await?);
+    }
+    hub.hurry().await;
+    Ok(PushAnswer { lines })
+}
+
+async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judged: bool) -> Answer<String> {
+    let BranchUpdate { branch, new, .. } = update;
+    if new.bytes().all(|byte| byte == b'0') {
+        return Ok(format!("branch {branch} is deleted; nothing is built"));
+    }
+    if new.len() != 40 || !new.bytes().all(|byte| byte.is_ascii_hexdigit()) || !is_branch(branch) {
+        return Err(Problem::invalid(
+            format!("`{branch}` at `{new}` is no branch at a commit"),
+            "report what git's post-receive hook reads, without refs/heads/",
+        ));
+    }
+    let repo = repo.strip_suffix(".git").filter(|_| !is_url(repo)).unwrap_or(repo);
+    if !is_url(repo) && !repo.starts_with("rpms/") {
+        return Ok(format!("{repo} holds no package; nothing is built"));
+    }
+    if let Some(seen) = hub.db.read().await?.push_seen(repo, branch, new).await? {
+        return Ok(seen.note);
+    }
+    let community = hub.community().await?;
+    let package = package_of(repo)?;
+    if judged && let Err(refused) = community.may_push(pusher, is_admin(hub, pusher).await?, &package, branch) {
+        return Ok(format!("not built: {refused}"));
+    }
+    let Some(project) = community.branch(branch) else {
+        return Ok(format!("no target is built from branch {branch}: name it in a project's `branches`"));
+    };
+    if !project.packages.contains(&package) {
+        return Ok(format!("package {package} is not in project {}: add it to `packages`", project.folder()));
+    }
+    let commit = locate(hub, repo, new).await?;
+    let prepared = prepare(hub, &commit).await?;
+    let draft = Draft {
+        kind: RequestKind::Push { branch: branch.clone() },
+        project,
+        by: pusher,
+        retry_of: None,
+    };
+    let (request, job) = draft.from_git(hub, &commit, prepared);
+    let url = hub.build_url(request.id);
+    let note = match request.closed.as_ref().map(|closed| &closed.verdict) {
+        Some(Verdict::Failed { reason }) => format!("build {package} failed: {reason}: {url}"),
+        Some(Verdict::Complete { .. } | Verdict::Cancelled { .. }) | None => {
+            format!("build {package} for {} queued: {url}", project.target())
+        }
+    };
+    let mut tx = hub.db.write().await?;
+    if !tx.note_push(repo, branch, new, Some(request.id), &note, hub.now()).await? {
+        drop(tx);
+        let seen = hub.db.read().await?.push_seen(repo, branch, new).await?;
+        return Ok(seen.map_or(note, |seen| seen.note));
+    }
+    insert(&mut tx, &request, job.as_ref()).await?;
+    tx.commit().await?;
+    tracing::info!(request = %request.id, package, branch, pusher, "a push is taken in");
+    Ok(note)
+}
+
+async fn is_admin(hub: &Hub, name: &str) -> Answer<bool> {
+    Ok(hub.db.read().await?.people().await?.iter().any(|person| person.name == name && person.admin))
+}
+
+/// Compares the branch heads of the farm's own repos with what was taken in, and takes in what was lost. Who may push
+/// was judged when git took the push.
+///
+/// # Errors
+/// When the disk or the ledger fails.
+pub async fn sweep(hub: &Hub) -> Answer<()> {
+    for package in packages(hub)? {
+        let repo = format!("rpms/{package}");
+        let path = own_path(hub, &repo);
+        let name = repo.clone();
+        let heads = super::source::blocking(move || {
+            Ok(DistGit::open(&path, &name).and_then(|git| git.branches()).map_err(|error| error.to_string()))
+        })
+        .await?;
+        let heads = match heads {
+            Ok(heads) => heads,
+            Err(reason) => {
+                tracing::error!(repo, reason, "the sweep cannot read a repo");
+                continue;
+            }
+        };
+        let community = hub.community().await?;
+        for (branch_name, new) in heads {
+            let built = community.branch(&branch_name).is_some_and(|project| project.packages.contains(&package));
+            if !built || hub.db.read().await?.push_seen(&repo, &branch_name, &new).await?.is_some() {
+                continue;
+            }
+            let update = BranchUpdate { branch: branch_name, old: String::new(), new };
+            let line = branch(hub, &repo, SWEEP, &update, false).await?;
+            tracing::info!(repo, line, "the sweep found a push whose hook call was lost");
+            hub.hurry().await;
+        }
+    }
+    Ok(())
+}
+
+/// The packages whose repos the farm's own server has.
+fn packages(hub: &Hub) -> Answer<Vec<String>> {
+    let folder = hub.config.data.join("git").join("rpms");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut packages = Vec::new();
+    for entry in entries {
+        if let Some(name) = entry?.file_name().to_str().and_then(|name| name.strip_suffix(".git")) {
+            packages.push(name.to_owned());
+        }
+    }
+    packages.sort();
+    Ok(packages)
+}

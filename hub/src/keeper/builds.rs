@@ -1,0 +1,236 @@
+//! Open requests: plans the builds once the source RPM is there, imports what is built, closes what is over.
+
+use anyhow::Context as _;
+use farm::ids::{JobId, RequestId};
+use farm::job::{Class, Event, Job, JobKind};
+use farm::ledger::{Kept, LedgerError, StepError, Tx};
+use farm::recipe::{Input, RepoOrigin, RepoSource};
+use farm::request::{Closed, Next, Planner, Request, RequestKind, Source, Verdict, build_arches, next};
+use farm::sig::{Community, Layer, Project};
+use farm::wire::Bus;
+
+use super::{Progress, import, tests};
+use crate::problem::{Answer, Problem};
+use crate::rpms;
+use crate::state::Hub;
+
+/// The first dnf priority that repos get; each further one is worse by [`PRIORITY_STEP`].
+const FIRST_PRIORITY: u32 = 10;
+const PRIORITY_STEP: u32 = 5;
+
+/// Who cancels the jobs that are not needed any more.
+const SIBLING: &str = "the farm, because another job of the same build failed";
+
+pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
+    let open = hub.db.read().await?.open_requests().await?;
+    let mut progress = Progress::None;
+    for id in open {
+        match step(hub, id).await {
+            Ok(Progress::Made) => progress = Progress::Made,
+            Ok(Progress::None) => {}
+            Err(problem) => super::log("a request", &problem),
+        }
+    }
+    Ok(progress)
+}
+
+async fn step(hub: &Hub, id: RequestId) -> Answer<Progress> {
+    let mut tx = hub.db.read().await?;
+    let Some(request) = tx.request(id).await?.filter(|request| request.closed.is_none()) else {
+        return Ok(Progress::None);
+    };
+    let jobs = tx.jobs_of(id).await?;
+    drop(tx);
+    match next(&request, &jobs) {
+        Next::Wait => Ok(Progress::None),
+        Next::CancelJobs(ids) => cancel_jobs(hub, &ids, SIBLING).await,
+        Next::PlanBuilds => plan_builds(hub, &request, &jobs).await,
+        Next::Import => import::import(hub, &request, &jobs).await,
+        Next::Close(verdict) if matches!(request.kind, RequestKind::Test { .. }) => {
+            tests::close(hub, &request, &jobs, verdict).await
+        }
+        Next::Close(verdict) => close(hub, &request, verdict).await,
+    }
+}
+
+/// Closes a request, unless somebody else did.
+pub(super) async fn close(hub: &Hub, request: &Kept<Request>, verdict: Verdict) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    tx.close_request(request, Closed { at: hub.now(), verdict }).await?;
+    tx.commit().await?;
+    tracing::info!(request = %request.id, package = request.package, "the request is closed");
+    Ok(Progress::Made)
+}
+
+/// Cancels jobs and tells their builders.
+pub(crate) async fn cancel_jobs(hub: &Hub, ids: &[JobId], by: &str) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    let stops = cancel_in(hub, &mut tx, ids, by).await?;
+    tx.commit().await?;
+    tell(&hub.bus, stops).await;
+    Ok(Progress::Made)
+}
+
+/// Cancels jobs within a transaction. Gives the turns whose builders are to be told once it is committed.
+pub(crate) async fn cancel_in(
+    hub: &Hub,
+    tx: &mut Tx,
+    ids: &[JobId],
+    by: &str,
+) -> Answer<Vec<farm::message::Stop>> {
+    let mut stops = Vec::new();
+    for id in ids {
+        match tx.step_job(*id, Event::Cancel { by: by.to_owned() }, hub.now(), &hub.config.patience).await {
+            Ok(stepped) => stops.push(farm::message::Stop { job: *id, turn: stepped.job.turn }),
+            Err(StepError::Refused(_) | StepError::Unknown(_)) => {}
+            Err(StepError::Ledger(error)) => return Err(error.into()),
+        }
+    }
+    Ok(stops)
+}
+
+/// Tells builders to stop.
+pub(crate) async fn tell(bus: &Bus, stops: Vec<farm::message::Stop>) {
+    for stop in stops {
+        bus.stop(stop).await;
+    }
+}
+
+/// The source RPM of a request: the one a person gave, or the one its first job made.
+pub(super) async fn source_rpm(hub: &Hub, request: &Request, jobs: &[Job]) -> Answer<Result<Input, String>> {
+    if let Source::Srpm { srpm } = &request.source {
+        return Ok(Ok(srpm.clone()));
+    }
+    let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Srpm) else {
+        return Ok(Err("the request has neither a source RPM nor a job that makes one".to_owned()));
+    };
+    let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+    let mut sources = files.into_iter().filter(|file| file.name.ends_with(".src.rpm"));
+    match (sources.next(), sources.next()) {
+        (Some(file), None) => Ok(Ok(Input { name: file.name, digest: file.digest, size: file.size })),
+        (None, _) => Ok(Err("no source RPM came out of the srpm job".to_owned())),
+        (Some(_), Some(_)) => Ok(Err("more than one source RPM came out of the srpm job".to_owned())),
+    }
+}
+
+/// Reads a source RPM from the artifact store.
+pub(super) async fn read_source(hub: &Hub, srpm: &Input) -> Answer<Result<rpms::Srpm, String>> {
+    let path = hub.artifacts.path(&srpm.digest);
+    let read = tokio::task::spawn_blocking(move || rpms::read_srpm(&path))
+        .await
+        .context("the task that reads a source RPM ended early")?;
+    match read {
+        Err(rpms::RpmError::Disk(error)) => Err(Problem::Internal(error.into())),
+        Err(error) => Ok(Err(error.to_string())),
+        Ok(read) => Ok(read.read.must_be_called(&srpm.name).map_err(|error| error.to_string()).map(|()| read)),
+    }
+}
+
+/// Reads the source RPM, refuses what may not be built, and puts one job for each architecture into the backlog.
+async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer<Progress> {
+    let fail = |reason: String| close(hub, request, Verdict::Failed { reason });
+    let srpm = match source_rpm(hub, request, jobs).await? {
+        Ok(srpm) => srpm,
+        Err(reason) => return fail(reason).await,
+    };
+    let read = match read_source(hub, &srpm).await? {
+        Ok(read) => read,
+        Err(reason) => return fail(format!("the source RPM cannot be used: {reason}")).await,
+    };
+    if request.kind.is_imported() && read.nvr.name != request.package {
+        return fail(format!(
+            "the spec's Name is {}, but the package is {}: name the repo after the package",
+            read.nvr.name, request.package
+        ))
+        .await;
+    }
+
+    let mut tx = hub.db.write().await?;
+    tx.lock_request(request.id).await?;
+    let current = tx.request(request.id).await?;
+    if current.as_ref().is_none_or(|now| now.version != request.version) {
+        return Ok(Progress::None);
+    }
+    let community = tx.community().await?;
+    let Some(project) = community.target(&request.target) else {
+        drop(tx);
+        return fail(format!("target {} is no more", request.target)).await;
+    };
+    if request.kind.is_imported()
+        && let Some(known) = tx.build_by_nvr(&read.nvr.to_string()).await?
+    {
+        drop(tx);
+        let reason = format!(
+            "{} exists already, built by {}: raise Release (or Version) in the spec, or ask for a scratch build",
+            read.nvr,
+            hub.build_url(known.request)
+        );
+        return fail(reason).await;
+    }
+    let arches = match build_arches(&project.arches, &read.arches) {
+        Ok(arches) => arches,
+        Err(reason) => {
+            drop(tx);
+            return fail(reason).await;
+        }
+    };
+    let Some(repos) = repo_sources(&mut tx, &community, project).await? else {
+        // A layer is being composed: wait until its repo shows what was imported before.
+        return Ok(Progress::None);
+    };
+    if tx.jobs_of(request.id).await?.iter().any(|job| job.kind == JobKind::Build) {
+        return Ok(Progress::None);
+    }
+    let builds = hub.with_minter(|minter| {
+        let class = class_of(request);
+        Planner { minter, now: hub.now(), request: request.id, class }.builds(project, &srpm, &arches, &repos)
+    });
+    for job in &builds {
+        tx.insert_job(job).await?;
+    }
+    tx.commit().await?;
+    tracing::info!(request = %request.id, nvr = %read.nvr, jobs = builds.len(), "the source RPM is read and its builds are queued");
+    Ok(Progress::Made)
+}
+
+/// How urgent a request's jobs are.
+pub(crate) fn class_of(request: &Request) -> Class {
+    match request.kind {
+        RequestKind::Push { .. } | RequestKind::Build => Class::Push,
+        RequestKind::Scratch { .. } => Class::Scratch,
+        RequestKind::Test { .. } => Class::Release,
+    }
+}
+
+/// The repos a target's builds install from, in order; `None` while one of them is behind its tag.
+async fn repo_sources(
+    tx: &mut Tx,
+    community: &Community,
+    project: &Project,
+) -> Result<Option<Vec<RepoSource>>, LedgerError> {
+    layer_sources(tx, community.layers(project)).await
+}
+
+/// Layers as repos with priorities, in their order; `None` while one of them is behind its tag.
+pub(super) async fn layer_sources(tx: &mut Tx, layers: Vec<Layer>) -> Result<Option<Vec<RepoSource>>, LedgerError> {
+    let mut sources = Vec::new();
+    let mut priority = FIRST_PRIORITY;
+    for layer in layers {
+        let (name, origin) = match layer {
+            Layer::Tag { tag } => {
+                let repo = tx.repo(&tag).await?;
+                if repo.composed < repo.wanted {
+                    return Ok(None);
+                }
+                match repo.current {
+                    Some(id) => (tag, RepoOrigin::Snapshot { id }),
+                    None => continue,
+                }
+            }
+            Layer::External(repo) => (repo.name, RepoOrigin::External { baseurl: repo.baseurl }),
+        };
+        sources.push(RepoSource { name, priority, origin });
+        priority += PRIORITY_STEP;
+    }
+    Ok(Some(sources))
+}

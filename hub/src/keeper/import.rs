@@ -1,0 +1,123 @@
+//! Import: everything a request built becomes one build in the candidate tag, or nothing does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use farm::build::Build;
+use farm::job::{Job, JobKind};
+use farm::ledger::{Artifact, Kept};
+use farm::promotion::{Promotion, PromotionState};
+use farm::request::{Closed, Request, Verdict};
+use farm::sig::Stage;
+use farm::snapshot::{Rpm, RpmKind};
+
+use super::builds::{close, read_source, source_rpm};
+use super::Progress;
+use crate::problem::{Answer, Problem};
+use crate::rpms::{self, RpmError};
+use crate::state::Hub;
+
+/// Who opens the promotions that open by themselves.
+pub(crate) const GATE: &str = "gate";
+
+pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer<Progress> {
+    let fail = |reason: String| close(hub, request, Verdict::Failed { reason });
+    let srpm = match source_rpm(hub, request, jobs).await? {
+        Ok(srpm) => srpm,
+        Err(reason) => return fail(reason).await,
+    };
+    let source = match read_source(hub, &srpm).await? {
+        Ok(read) => read,
+        Err(reason) => return fail(format!("the source RPM cannot be used: {reason}")).await,
+    };
+    let rpms = match built_rpms(hub, jobs, &srpm.name).await? {
+        Ok(rpms) => rpms,
+        Err(reason) => return fail(format!("the build cannot be imported: {reason}")).await,
+    };
+    let build = Build {
+        id: hub.mint(),
+        nvr: source.nvr,
+        sig: request.sig.clone(),
+        target: request.target.clone(),
+        request: request.id,
+        imported: hub.now(),
+        rpms: std::iter::once(source.read.rpm).chain(rpms).collect(),
+    };
+
+    let mut tx = hub.db.write().await?;
+    tx.lock_request(request.id).await?;
+    let community = tx.community().await?;
+    let Some(project) = community.target(&request.target) else {
+        drop(tx);
+        return fail(format!("target {} is no more", request.target)).await;
+    };
+    if !tx.insert_build(&build).await? {
+        drop(tx);
+        return fail(format!("{} was built by somebody else meanwhile: raise Release in the spec", build.nvr)).await;
+    }
+    tx.tag_build(&project.tag(Stage::Candidate), &build, hub.now()).await?;
+    tx.insert_promotion(&Promotion {
+        id: hub.mint(),
+        sig: build.sig.clone(),
+        target: build.target.clone(),
+        to: Stage::Testing,
+        builds: vec![build.id],
+        nvrs: vec![build.nvr.to_string()],
+        by: GATE.to_owned(),
+        approver: None,
+        created: hub.now(),
+        state: PromotionState::Composing,
+    })
+    .await?;
+    let verdict = Verdict::Complete { build: Some(build.id) };
+    tx.close_request(request, Closed { at: hub.now(), verdict }).await?;
+    tx.commit().await?;
+    tracing::info!(request = %request.id, nvr = %build.nvr, rpms = build.rpms.len(), "the build is imported");
+    Ok(Progress::Made)
+}
+
+/// Every binary RPM of every build job, checked against the job and the source RPM it must come from.
+async fn built_rpms(hub: &Hub, jobs: &[Job], source_name: &str) -> Answer<Result<Vec<Rpm>, String>> {
+    let mut rpms: BTreeMap<String, Rpm> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.kind == JobKind::Build) {
+        let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+        let files: Vec<Artifact> =
+            files.into_iter().filter(|file| file.name.ends_with(".rpm") && !file.name.ends_with(".src.rpm")).collect();
+        if files.is_empty() {
+            return Ok(Err(format!("no RPM came out of the build on {}", job.arch)));
+        }
+        let mut here = BTreeSet::new();
+        for file in files {
+            let rpm = match read_built(hub, job, &file, source_name).await? {
+                Ok(rpm) => rpm,
+                Err(reason) => return Ok(Err(format!("{} from {}: {reason}", file.name, job.arch))),
+            };
+            if !here.insert(rpm.nevra.to_string()) {
+                return Ok(Err(format!("{} came twice out of the build on {}", rpm.nevra, job.arch)));
+            }
+            // A noarch package of an architecture-specific build is made by every job; the first architecture's is kept.
+            rpms.entry(rpm.file.clone()).or_insert(rpm);
+        }
+    }
+    Ok(Ok(rpms.into_values().collect()))
+}
+
+async fn read_built(hub: &Hub, job: &Job, file: &Artifact, source_name: &str) -> Answer<Result<Rpm, String>> {
+    let (path, arch) = (hub.artifacts.path(&file.digest), job.arch);
+    let read = tokio::task::spawn_blocking(move || rpms::read_rpm(&path, Some(arch)))
+        .await
+        .context("the task that reads an RPM ended early")?;
+    let read = match read {
+        Ok(read) => read,
+        Err(RpmError::Disk(error)) => return Err(Problem::Internal(error.into())),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    if let Err(error) = read.must_be_called(&file.name) {
+        return Ok(Err(error.to_string()));
+    }
+    if read.rpm.kind == RpmKind::Source || read.source_rpm.as_deref() != Some(source_name) {
+        let named = read.source_rpm.unwrap_or_else(|| "none".to_owned());
+        return Ok(Err(format!("it names {named} as its source RPM, but the build's is {source_name}")));
+    }
+    Ok(Ok(read.rpm))
+}

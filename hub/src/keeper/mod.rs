@@ -1,0 +1,94 @@
+//! The keeper: takes everything unsettled one step on, again and again.
+//!
+//! Each loop looks at every open request, every candidate repo that is behind its tag, every unsettled promotion and
+//! every pointer the disk does not show yet. A step is one transaction, guarded in the ledger, so that a keeper may die
+//! between any two lines and several may run at once. Being woken only makes it look sooner.
+
+mod builds;
+mod import;
+mod promotions;
+mod repos;
+mod suites;
+mod tests;
+mod tidy;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(crate) use builds::{cancel_in, class_of, tell};
+
+use crate::problem::{Answer, Problem};
+use crate::state::Hub;
+
+/// Did a step change anything?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Yes: there may be more to do at once.
+    Made,
+    /// No.
+    None,
+}
+
+/// Runs until told to stop.
+pub async fn run(hub: Hub, stop: watch::Receiver<bool>) {
+    // Composing and publishing take seconds; requests and their jobs must not wait for them.
+    tokio::join!(
+        every(&hub, stop.clone(), "requests", || builds::step_all(&hub)),
+        every(&hub, stop.clone(), "repos", || repos::step_all(&hub)),
+        every(&hub, stop.clone(), "promotions", || promotions::step_all(&hub)),
+        tidy::run(&hub, stop),
+    );
+}
+
+/// Takes everything one step on until nothing moves any more: for tests that drive the keeper by hand.
+///
+/// # Errors
+/// The first fault of the farm.
+pub async fn settle(hub: &Hub) -> Answer<()> {
+    loop {
+        let mut progress = builds::step_all(hub).await?;
+        for made in [repos::step_all(hub).await?, promotions::step_all(hub).await?] {
+            if made == Progress::Made {
+                progress = Progress::Made;
+            }
+        }
+        if progress == Progress::None {
+            return Ok(());
+        }
+    }
+}
+
+async fn every<F>(hub: &Hub, mut stop: watch::Receiver<bool>, what: &'static str, step: impl Fn() -> F)
+where
+    F: Future<Output = Answer<Progress>>,
+{
+    let pause = Duration::from_millis(hub.config.keeper_ms);
+    let mut hurries = hub.hurries();
+    while !*stop.borrow() {
+        hurries.mark_unchanged();
+        let progress = step().await.unwrap_or_else(|problem| {
+            log(what, &problem);
+            Progress::None
+        });
+        if progress == Progress::Made {
+            // What moved here may be what another loop, or the scheduler, waits for.
+            hub.hurry().await;
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = hurries.changed() => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Logs a fault at the boundary, with its cause. Somebody else being quicker is no fault.
+pub(crate) fn log(what: &str, problem: &Problem) {
+    match problem {
+        Problem::Conflict { what: why, .. } => tracing::debug!(what, why, "somebody else was quicker"),
+        Problem::Internal(cause) => tracing::error!(what, cause = format!("{cause:#}"), "the keeper could not go on with {what}"),
+        other => tracing::error!(what, "the keeper could not go on with {what}: {other}"),
+    }
+}

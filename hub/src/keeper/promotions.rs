@@ -1,0 +1,392 @@
+//! Unsettled promotions, each one step on: compose the snapshot that would result, have it tested, ask the gate, move
+//! the pointer, show it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use farm::gate::{Decision, Requirement, TestVerdict, requirements};
+use farm::ids::{PromotionId, RequestId, SnapshotId};
+use farm::job::Job;
+use farm::ledger::{Kept, Tx};
+use farm::promotion::{Promotion, PromotionEvent, PromotionState};
+use farm::recipe::{Input, RepoOrigin, RepoSource};
+use farm::request::{Planner, Request, RequestKind, Source};
+use farm::sig::{Project, Stage};
+use farm::snapshot::{Member, RpmKind, Snapshot};
+
+use super::builds::layer_sources;
+use super::import::GATE;
+use super::{Progress, repos, suites};
+use crate::intake::own_path;
+use crate::intake::tree::DistGit;
+use crate::problem::{Answer, Problem};
+use crate::state::Hub;
+
+/// Largest suite folder, in bytes.
+const MAX_SUITE: u64 = 64 << 20;
+/// The priority of the snapshot under test: better than every layer below it.
+const UNDER_TEST: u32 = 1;
+
+pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
+    let unsettled = hub.db.read().await?.unsettled_promotions().await?;
+    let mut progress = Progress::None;
+    for id in unsettled {
+        match step(hub, id).await {
+            Ok(Progress::Made) => progress = Progress::Made,
+            Ok(Progress::None) => {}
+            Err(problem) => super::log("a promotion", &problem),
+        }
+    }
+    Ok(progress)
+}
+
+async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
+    let Some(promotion) = hub.db.read().await?.promotion(id).await? else { return Ok(Progress::None) };
+    match &promotion.state {
+        PromotionState::Composing => compose(hub, &promotion).await,
+        PromotionState::InTesting { request: Some(request), .. } => {
+            let over = hub.db.read().await?.request(*request).await?.is_none_or(|request| request.closed.is_some());
+            if over { ask(hub, &promotion).await } else { Ok(Progress::None) }
+        }
+        PromotionState::InTesting { request: None, .. } | PromotionState::Ready { .. } => ask(hub, &promotion).await,
+        PromotionState::Approved { .. } => move_pointer(hub, &promotion).await,
+        PromotionState::Publishing { snapshot, .. } => show(hub, &promotion, *snapshot).await,
+        PromotionState::Published { .. } | PromotionState::Rejected { .. } | PromotionState::Withdrawn { .. } => {
+            Ok(Progress::None)
+        }
+    }
+}
+
+async fn reject(hub: &Hub, promotion: &Kept<Promotion>, why: Vec<String>) -> Answer<Progress> {
+    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), why = why.join("; "), "the promotion is refused");
+    advance(hub, promotion, PromotionEvent::Reject { why }).await
+}
+
+async fn advance(hub: &Hub, promotion: &Kept<Promotion>, event: PromotionEvent) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    tx.step_promotion(promotion, event, hub.now()).await?;
+    tx.commit().await?;
+    Ok(Progress::Made)
+}
+
+/// What a promotion would make live, and on what.
+struct Draft {
+    project: Project,
+    live: Option<Snapshot>,
+    set: Vec<Member>,
+}
+
+/// Reads what the snapshot is made of, or says why it cannot be.
+async fn draft(tx: &mut Tx, promotion: &Promotion) -> Answer<Result<Draft, Vec<String>>> {
+    let community = tx.community().await?;
+    let Some(project) = community.target(&promotion.target) else {
+        return Ok(Err(vec![format!("target {} is no more", promotion.target)]));
+    };
+    let live = tx.live(&project.tag(promotion.to)).await?;
+    let tested = match promotion.to {
+        Stage::Release => tx.live(&project.tag(Stage::Testing)).await?,
+        Stage::Testing | Stage::Candidate => None,
+    };
+    let mut set = Vec::new();
+    let mut against = Vec::new();
+    for id in &promotion.builds {
+        let Some(build) = tx.build(*id).await? else {
+            against.push(format!("build {id} is not in the ledger"));
+            continue;
+        };
+        let in_testing = tested.as_ref().is_some_and(|s| s.members.iter().any(|member| member.build == *id));
+        if promotion.to == Stage::Release && !in_testing {
+            against.push(format!("{} is not in {} any more", build.nvr, project.tag(Stage::Testing)));
+        }
+        let newer = live.iter().flat_map(|s| &s.members).find(|m| m.package == build.nvr.name && m.build > *id);
+        if promotion.by == GATE && let Some(newer) = newer {
+            against.push(format!("superseded: {} has passed meanwhile", newer.nvr));
+        }
+        set.push(build.member());
+    }
+    if against.is_empty() { Ok(Ok(Draft { project: project.clone(), live, set })) } else { Ok(Err(against)) }
+}
+
+/// Composes the snapshot that would result, and asks for the tests whose results are not known yet.
+async fn compose(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.read().await?;
+    let draft = draft(&mut tx, promotion).await?;
+    drop(tx);
+    let Draft { project, live, set } = match draft {
+        Ok(draft) => draft,
+        Err(why) => return reject(hub, promotion, why).await,
+    };
+    if project.required.is_empty() {
+        // The gate says so in its own words; there is nothing to compose for that.
+        return reject(
+            hub,
+            promotion,
+            vec![format!(
+                "no test, no promotion: {} requires no suite; add at least `required = [\"installs\"]` to its [project.tests]",
+                project.target()
+            )],
+        )
+        .await;
+    }
+    let snapshot = Snapshot::compose(hub.mint(), &project.tag(promotion.to), live.as_ref(), &set, hub.now());
+    repos::compose(hub, &snapshot, &project).await?;
+
+    let mut tx = hub.db.read().await?;
+    let wanted = untested(&mut tx, &project, &snapshot).await?;
+    let below = tx.community().await?.layers_below(&project);
+    let layers = layer_sources(&mut tx, below).await?;
+    drop(tx);
+    let Some(layers) = layers else { return Ok(Progress::None) };
+    let folders = match find_suites(hub, &project, &snapshot, &wanted).await? {
+        Ok(folders) => folders,
+        Err(why) => return reject(hub, promotion, why).await,
+    };
+
+    let mut tx = hub.db.write().await?;
+    tx.insert_snapshot(&snapshot).await?;
+    let request = if wanted.is_empty() {
+        None
+    } else {
+        let (request, jobs) = test_request(hub, promotion, &project, &snapshot, &wanted, &folders, &layers);
+        tx.insert_request(&request).await?;
+        for job in &jobs {
+            tx.insert_job(job).await?;
+        }
+        Some(request.id)
+    };
+    tx.step_promotion(promotion, PromotionEvent::Composed { snapshot: snapshot.id, request }, hub.now()).await?;
+    tx.commit().await?;
+    tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
+    Ok(Progress::Made)
+}
+
+/// The requirements that have not been shown for this very content. What failed before is run again: somebody asked for
+/// this promotion anew.
+async fn untested(tx: &mut Tx, project: &Project, snapshot: &Snapshot) -> Answer<Vec<Requirement>> {
+    let results = tx.results(&snapshot.content).await?;
+    let shown = |requirement: &Requirement| {
+        let newest = results
+            .iter()
+            .filter(|result| result.suite == requirement.suite && result.arch == requirement.arch)
+            .max_by_key(|result| (result.at, result.job));
+        newest.is_some_and(|result| result.verdict == TestVerdict::Passed)
+    };
+    Ok(requirements(project).into_iter().filter(|requirement| !shown(requirement)).collect())
+}
+
+/// The folder of every suite that is to run: what the snapshot's packages bring, and what the suite repo has.
+async fn find_suites(
+    hub: &Hub,
+    project: &Project,
+    snapshot: &Snapshot,
+    wanted: &[Requirement],
+) -> Answer<Result<BTreeMap<String, Input>, Vec<String>>> {
+    let mut folders = BTreeMap::new();
+    let mut missing = Vec::new();
+    for requirement in wanted {
+        let suite = &requirement.suite;
+        if suite == suites::INSTALLS || folders.contains_key(suite) {
+            continue;
+        }
+        let mut providers = BTreeMap::new();
+        for member in &snapshot.members {
+            if let Some(folder) = suite_of(hub, member, suite).await? {
+                providers.insert(member.package.clone(), folder);
+            }
+        }
+        if let Some(folder) = suite_from_repo(hub, project, suite).await? {
+            providers.insert("suite-repo".to_owned(), folder);
+        }
+        if providers.is_empty() {
+            missing.push(format!(
+                "suite {suite} is required, but no package of {} brings tests/{suite}/run.sh{}",
+                project.folder(),
+                project.suites.as_ref().map_or_else(String::new, |repo| format!(
+                    " and {}#{} has no {suite}/run.sh",
+                    repo.repo, repo.branch
+                ))
+            ));
+            continue;
+        }
+        let tar = suites::combine(&providers)?;
+        let stored = hub.artifacts.put_bytes(&tar).await.context("cannot store a suite")?;
+        let input = Input { name: format!("{suite}.tar"), digest: stored.digest, size: stored.size };
+        folders.insert(suite.clone(), input);
+    }
+    if missing.is_empty() { Ok(Ok(folders)) } else { Ok(Err(missing)) }
+}
+
+/// The suite a build's own tree brings.
+async fn suite_of(hub: &Hub, member: &Member, suite: &str) -> Answer<Option<suites::Suite>> {
+    let mut tx = hub.db.read().await?;
+    let Some(build) = tx.build(member.build).await? else { return Ok(None) };
+    let Some(request) = tx.request(build.request).await? else { return Ok(None) };
+    drop(tx);
+    let Source::Git { tree: Some(tree), .. } = &request.source else { return Ok(None) };
+    let path = hub.artifacts.path(&tree.digest);
+    let folder = format!("tests/{suite}");
+    let found = tokio::task::spawn_blocking(move || suites::folder_of(&std::fs::read(path)?, &folder))
+        .await
+        .context("the task that reads a suite ended early")?
+        .with_context(|| format!("cannot read suite {suite} of {}", member.nvr))?;
+    Ok(found)
+}
+
+/// The suite the project's suite repo has at its branch's head.
+async fn suite_from_repo(hub: &Hub, project: &Project, suite: &str) -> Answer<Option<suites::Suite>> {
+    let Some(repo) = project.suites.clone() else { return Ok(None) };
+    let (path, suite) = (own_path(hub, &repo.repo), suite.to_owned());
+    let found = tokio::task::spawn_blocking(move || -> anyhow::Result<Option<suites::Suite>> {
+        let Ok(git) = DistGit::open(&path, &repo.repo) else { return Ok(None) };
+        let Some(head) = git.head(&repo.branch)? else { return Ok(None) };
+        if !git.suites(&head, "")?.contains(&suite) {
+            return Ok(None);
+        }
+        let tar = git.tar(&head, MAX_SUITE)?;
+        Ok(suites::folder_of(&tar, &suite)?)
+    })
+    .await
+    .context("the task that reads a suite repo ended early")??;
+    Ok(found)
+}
+
+/// The request that shows what is not known yet, with a job for each suite and architecture. Every binary package of the
+/// snapshot is installed: the combination is what is tested.
+fn test_request(
+    hub: &Hub,
+    promotion: &Promotion,
+    project: &Project,
+    snapshot: &Snapshot,
+    wanted: &[Requirement],
+    folders: &BTreeMap<String, Input>,
+    layers: &[RepoSource],
+) -> (Request, Vec<Job>) {
+    let now = hub.now();
+    let request = Request {
+        id: hub.mint::<RequestId>(),
+        kind: RequestKind::Test { promotion: promotion.id, snapshot: snapshot.id },
+        sig: project.sig.clone(),
+        target: project.target(),
+        package: promotion.nvrs.join(" "),
+        by: promotion.by.clone(),
+        source: Source::Snapshot,
+        created: now,
+        retry_of: None,
+        closed: None,
+    };
+    let under_test = RepoSource {
+        name: "under-test".to_owned(),
+        priority: UNDER_TEST,
+        origin: RepoOrigin::Snapshot { id: snapshot.id },
+    };
+    let repos: Vec<RepoSource> = std::iter::once(under_test).chain(layers.iter().cloned()).collect();
+    let jobs = hub.with_minter(|minter| {
+        let class = super::class_of(&request);
+        let mut planner = Planner { minter, now, request: request.id, class };
+        wanted
+            .iter()
+            .map(|requirement| {
+                let folder = folders.get(&requirement.suite).cloned();
+                let packages = snapshot
+                    .rpms()
+                    .filter(|rpm| rpm.kind == RpmKind::Binary)
+                    .filter(|rpm| rpm.nevra.arch == "noarch" || rpm.built_on == Some(requirement.arch))
+                    .map(|rpm| rpm.nevra.to_string())
+                    .collect();
+                planner.test(project, &requirement.suite, requirement.arch, folder, packages, repos.clone())
+            })
+            .collect()
+    });
+    (request, jobs)
+}
+
+/// Asks the gate and does what it says.
+async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    let event = match tx.ask_gate(promotion).await? {
+        Decision::Approved(approved) => {
+            PromotionEvent::Approved { snapshot: approved.snapshot(), by: approved.by().to_owned() }
+        }
+        Decision::NeedsApproval if matches!(promotion.state, PromotionState::Ready { .. }) => {
+            return Ok(Progress::None);
+        }
+        Decision::NeedsApproval => PromotionEvent::NeedsApproval,
+        Decision::Outdated => PromotionEvent::Outdated,
+        Decision::Refused(why) => {
+            drop(tx);
+            return reject(hub, promotion, why).await;
+        }
+        Decision::Missing(missing) => {
+            drop(tx);
+            let why = missing
+                .iter()
+                .map(|requirement| format!("suite {} has shown nothing on {}", requirement.suite, requirement.arch))
+                .collect();
+            return reject(hub, promotion, why).await;
+        }
+    };
+    tx.step_promotion(promotion, event, hub.now()).await?;
+    tx.commit().await?;
+    Ok(Progress::Made)
+}
+
+/// Moves the repo's pointer, in the transaction in which the gate says yes once more.
+async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    match tx.ask_gate(promotion).await? {
+        Decision::Approved(approved) => {
+            let community = tx.community().await?;
+            let Some((project, stage)) = community.tag(approved.tag()) else {
+                return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
+            };
+            let revision = tx.publish(&approved).await?;
+            // The snapshot enters the public tree before the pointer moves, and becomes visible only after: whichever line
+            // is the last before a crash, users see what was live or what is.
+            let staged = hub.staging.join(approved.snapshot().to_string());
+            hub.public
+                .admit(&approved, project, stage, &staged)
+                .await
+                .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
+            tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
+            tx.commit().await?;
+            tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
+            Ok(Progress::Made)
+        }
+        Decision::NeedsApproval => {
+            tx.step_promotion(promotion, PromotionEvent::NeedsApproval, hub.now()).await?;
+            tx.commit().await?;
+            Ok(Progress::Made)
+        }
+        Decision::Outdated => {
+            tx.step_promotion(promotion, PromotionEvent::Outdated, hub.now()).await?;
+            tx.commit().await?;
+            Ok(Progress::Made)
+        }
+        Decision::Refused(why) => {
+            drop(tx);
+            reject(hub, promotion, why).await
+        }
+        Decision::Missing(_) => {
+            drop(tx);
+            reject(hub, promotion, vec!["a result the approval rested on is gone".to_owned()]).await
+        }
+    }
+}
+
+/// Makes the public tree show what the pointer says, then says that it does.
+async fn show(hub: &Hub, promotion: &Kept<Promotion>, snapshot: SnapshotId) -> Answer<Progress> {
+    let mut tx = hub.db.read().await?;
+    let snapshot = tx
+        .snapshot(snapshot)
+        .await?
+        .ok_or_else(|| Problem::Internal(anyhow::anyhow!("published snapshot {snapshot} is not in the ledger")))?;
+    // A later promotion may have moved the pointer already; the tree then shows that one.
+    let current = tx.repo(&snapshot.tag).await?.current;
+    drop(tx);
+    if current == Some(snapshot.id) {
+        repos::show(hub, &snapshot).await?;
+    }
+    let progress = advance(hub, promotion, PromotionEvent::Visible).await?;
+    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), repo = snapshot.tag, "published");
+    Ok(progress)
+}

@@ -1,0 +1,146 @@
+//! What can be wrong with what a client asked: one enum, said the same way everywhere (RFC 9457, problem+json).
+//!
+//! Rooms of the hub return [`Problem`] for what the caller can do something about; faults of the farm itself become
+//! [`Problem::Internal`], whose cause is logged once at the edge and never shown to a stranger.
+
+use farm::api::ProblemBody;
+use farm::ledger::LedgerError;
+
+/// Shorthand for results whose error the client will read.
+pub type Answer<T> = Result<T, Problem>;
+
+/// What was wrong with a call.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// No token, or one nobody has.
+    #[error("this needs a token")]
+    Unauthenticated,
+    /// The person may not do this.
+    #[error("{what}")]
+    Forbidden {
+        /// What was refused.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// There is no such thing.
+    #[error("{what}")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// What was sent is wrong.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// It does not fit the state things are in.
+    #[error("{what}")]
+    Conflict {
+        /// What does not fit.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// More than the hub takes.
+    #[error("{what}")]
+    TooLarge {
+        /// What is too large, and the limit.
+        what: String,
+    },
+    /// The attempt is no longer the job's current one: the builder stops.
+    #[error("this attempt is no longer the job's current one")]
+    Stale,
+    /// The farm itself failed.
+    #[error("the hub failed")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl Problem {
+    /// There is no `kind` called `name`.
+    pub fn not_found(kind: &str, name: impl std::fmt::Display) -> Self {
+        Problem::NotFound { what: format!("there is no {kind} {name}") }
+    }
+
+    /// What was sent is wrong, and how to mend it.
+    pub fn invalid(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem::Invalid { what: what.into(), fix: fix.into() }
+    }
+
+    /// The person may not do this, and who may.
+    pub fn forbidden(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem::Forbidden { what: what.into(), fix: fix.into() }
+    }
+
+    /// It does not fit the state things are in.
+    pub fn conflict(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem::Conflict { what: what.into(), fix: fix.into() }
+    }
+
+    /// The HTTP status, the stable code and the title.
+    #[must_use]
+    pub fn class(&self) -> (u16, &'static str, &'static str) {
+        match self {
+            Problem::Unauthenticated => (401, "unauthenticated", "This needs a token"),
+            Problem::Forbidden { .. } => (403, "forbidden", "You may not do this"),
+            Problem::NotFound { .. } => (404, "not-found", "There is no such thing"),
+            Problem::Invalid { .. } => (422, "invalid", "What was sent is wrong"),
+            Problem::Conflict { .. } => (409, "conflict", "This does not fit the state things are in"),
+            Problem::TooLarge { .. } => (413, "too-large", "This is more than the hub takes"),
+            Problem::Stale => (409, "stale", "The attempt is over"),
+            Problem::Internal(_) => (500, "internal", "The hub failed"),
+        }
+    }
+
+    /// The body a client reads.
+    #[must_use]
+    pub fn body(&self) -> ProblemBody {
+        let (status, code, title) = self.class();
+        let fix = match self {
+            Problem::Unauthenticated => {
+                Some("give one as `Authorization: Bearer <token>`, or as the password where git asks".to_owned())
+            }
+            Problem::Forbidden { fix, .. } | Problem::Invalid { fix, .. } | Problem::Conflict { fix, .. } => {
+                Some(fix.clone())
+            }
+            Problem::Internal(_) => Some("try again; the hub's log has the cause".to_owned()),
+            Problem::NotFound { .. } | Problem::TooLarge { .. } | Problem::Stale => None,
+        };
+        ProblemBody {
+            kind: format!("urn:grange:problem:{code}"),
+            title: title.to_owned(),
+            status,
+            detail: self.to_string(),
+            fix,
+        }
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::LostRace { .. } => {
+                Problem::conflict(error.to_string(), "look at it again and repeat what still makes sense")
+            }
+            LedgerError::Refused(why) => Problem::conflict(why, "look at it again"),
+            LedgerError::Sql(_) | LedgerError::Schema(_) | LedgerError::Corrupt { .. } => {
+                Problem::Internal(error.into())
+            }
+        }
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Problem::Internal(error.into())
+    }
+}
+
+impl From<anyhow::Error> for Problem {
+    fn from(error: anyhow::Error) -> Self {
+        Problem::Internal(error)
+    }
+}

@@ -1,0 +1,254 @@
+//! Publishing: a composed snapshot is moved to `snap/<id>`, and `live/<tag>` is made to point there, in one step. Every
+//! step may be repeated: after a crash between any two of them, doing all again leads to the same end.
+//!
+//! ```text
+//! snap/<snapshot id>/<folder>/{Packages,repodata}
+//! live/<tag>                                                -> ../snap/<snapshot id>
+//! buildlogs/centos/<dist>/<sig>/<folder>/<project>-<release> -> ../../../../../live/<testing tag>/<folder>
+//! mirror/SIGs/<dist>/<sig>/<folder>/<project>-<release>      -> ../../../../../live/<release tag>/<folder>
+//! ```
+
+mod error;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use farm::gate::Approved;
+use farm::ids::SnapshotId;
+use farm::sig::{Project, Stage, split_tag};
+
+pub use error::PublishError;
+
+use super::dotrepo::public_path;
+use super::manifest::is_folder;
+use crate::files::{
+    At as _, FileError, blocking, ensure_dir, link_or_copy, remove_tree, swap_link, sync_dir, sync_parent,
+    sync_tree,
+};
+
+/// A directory of live snapshots: the public root, or the candidate repos that builds and tests use. Clones are the same
+/// one. It is the only writer below its root.
+#[derive(Debug, Clone)]
+pub struct SnapshotTree {
+    root: Arc<Path>,
+}
+
+impl SnapshotTree {
+    /// Opens a tree, creating it where there is none.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open(root: &Path) -> Result<Self, FileError> {
+        ensure_dir(&root.join("snap"))?;
+        ensure_dir(&root.join("live"))?;
+        Ok(Self { root: root.into() })
+    }
+
+    /// Its root, to be served to whom it is for.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a snapshot is, or would be.
+    #[must_use]
+    pub fn dir(&self, id: SnapshotId) -> PathBuf {
+        self.root.join("snap").join(id.to_string())
+    }
+
+    /// Is the snapshot in the tree, live or not any more?
+    #[must_use]
+    pub fn contains(&self, id: SnapshotId) -> bool {
+        self.dir(id).is_dir()
+    }
+
+    /// What a tag points to; `None` when nothing was ever published for it.
+    #[must_use]
+    pub fn live(&self, tag: &str) -> Option<SnapshotId> {
+        let target = fs::read_link(self.pointer(tag)).ok()?;
+        target.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// Makes a composed snapshot live for a candidate tag. `staged` is where [`compose`](super::compose::compose) put it.
+    ///
+    /// # Errors
+    /// [`PublishError::NotCandidate`], [`PublishError::NotComposed`], [`PublishError::Disk`].
+    pub async fn enter(&self, tag: &str, id: SnapshotId, staged: &Path) -> Result<(), PublishError> {
+        if split_tag(tag).is_none_or(|(_, stage)| stage != Stage::Candidate) {
+            return Err(PublishError::NotCandidate { tag: tag.to_owned() });
+        }
+        let (tree, tag, staged) = (self.clone(), tag.to_owned(), staged.to_owned());
+        blocking(move || {
+            let _lock = tree.lock()?;
+            tree.bring(id, &staged)?;
+            Ok(tree.point(&tag, id)?)
+        })
+        .await
+    }
+
+    /// Brings an approved snapshot into the tree, where nothing points to it yet, if what is live now is what it was
+    /// composed on (or already it). `staged` is where [`compose`](super::compose::compose) put it. [`Self::follow`] makes
+    /// it live once the ledger says so.
+    ///
+    /// # Errors
+    /// [`PublishError`]; users see nothing of it then.
+    pub async fn admit(
+        &self,
+        approved: &Approved,
+        project: &Project,
+        stage: Stage,
+        staged: &Path,
+    ) -> Result<(), PublishError> {
+        let tag = project.tag(stage);
+        if approved.tag() != tag {
+            return Err(PublishError::WrongTag { approved: approved.tag().to_owned(), tag });
+        }
+        let (tree, project, staged) = (self.clone(), project.clone(), staged.to_owned());
+        let (id, base) = (approved.snapshot(), approved.base());
+        blocking(move || {
+            let _lock = tree.lock()?;
+            let live = tree.live(&tag);
+            if live != base && live != Some(id) {
+                return Err(PublishError::Moved { tag, base: shown(base), live: shown(live) });
+            }
+            tree.bring(id, &staged)?;
+            Ok(tree.link_public_paths(id, &project, stage)?)
+        })
+        .await
+    }
+
+    /// Makes a tag point to a snapshot that is in the tree already, and so was approved before: what is live on disk follows
+    /// the ledger's pointer.
+    ///
+    /// # Errors
+    /// [`PublishError::NotComposed`] when the snapshot is not in the tree, [`PublishError::Disk`].
+    pub async fn follow(&self, tag: &str, id: SnapshotId) -> Result<(), PublishError> {
+        if !self.contains(id) {
+            return Err(PublishError::NotComposed(id));
+        }
+        let (tree, tag) = (self.clone(), tag.to_owned());
+        blocking(move || {
+            let _lock = tree.lock()?;
+            Ok(tree.point(&tag, id)?)
+        })
+        .await
+    }
+
+    /// Every snapshot in the tree, the oldest first.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotId>, FileError> {
+        let mut ids: Vec<SnapshotId> =
+            names_in(&self.root.join("snap"))?.iter().filter_map(|name| name.parse().ok()).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Removes a snapshot that is not live. Clients act on metadata up to 48 hours old: the caller has waited.
+    ///
+    /// # Errors
+    /// [`PublishError::Live`], [`PublishError::Disk`].
+    pub async fn remove(&self, id: SnapshotId) -> Result<(), PublishError> {
+        let tree = self.clone();
+        blocking(move || {
+            let _lock = tree.lock()?;
+            let tags = names_in(&tree.root.join("live"))?;
+            if let Some(tag) = tags.into_iter().find(|tag| tree.live(tag) == Some(id)) {
+                return Err(PublishError::Live { id, tag });
+            }
+            Ok(remove_tree(&tree.dir(id))?)
+        })
+        .await
+    }
+
+    fn pointer(&self, tag: &str) -> PathBuf {
+        self.root.join("live").join(tag)
+    }
+
+    /// Held while a pointer is compared and moved; other processes respect it too.
+    fn lock(&self) -> Result<File, FileError> {
+        let dir = self.root.join("live");
+        let file = File::open(&dir).at("open", &dir)?;
+        file.lock().at("lock", &dir)?;
+        Ok(file)
+    }
+
+    /// Step 1: the snapshot is in the tree.
+    fn bring(&self, id: SnapshotId, staged: &Path) -> Result<(), PublishError> {
+        let dir = self.dir(id);
+        if !dir.is_dir() {
+            match fs::rename(staged, &dir) {
+                Ok(()) => sync_parent(staged)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(PublishError::NotComposed(id));
+                }
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    let partial = dir.with_extension("partial");
+                    remove_tree(&partial)?;
+                    copy_tree(staged, &partial)?;
+                    sync_tree(&partial, &|_| true)?;
+                    fs::rename(&partial, &dir).at("rename a directory to", &dir)?;
+                }
+                Err(error) => Err(error).at("rename a directory to", &dir)?,
+            }
+        }
+        sync_parent(&dir)?;
+        // A copy across file systems, or a compose repeated after the move, leaves the staged one.
+        Ok(remove_tree(staged)?)
+    }
+
+    /// Step 2: the paths people know lead to the tag's pointer. They never change.
+    fn link_public_paths(&self, id: SnapshotId, project: &Project, stage: Stage) -> Result<(), FileError> {
+        let tag = project.tag(stage);
+        for folder in names_in(&self.dir(id))?.into_iter().filter(|name| is_folder(name)) {
+            let Some(path) = public_path(project, stage, &folder) else { continue };
+            let link = self.root.join(&path);
+            if let Some(parent) = link.parent() {
+                ensure_dir(parent)?;
+            }
+            let up = "../".repeat(path.matches('/').count());
+            swap_link(&link, Path::new(&format!("{up}live/{tag}/{folder}")))?;
+        }
+        Ok(())
+    }
+
+    /// Step 3: the tag points to it.
+    fn point(&self, tag: &str, id: SnapshotId) -> Result<(), FileError> {
+        swap_link(&self.pointer(tag), &Path::new("../snap").join(id.to_string()))
+    }
+}
+
+/// Where a snapshot is: staged, or in one of the trees.
+#[must_use]
+pub fn locate(id: SnapshotId, staging: &Path, trees: &[&SnapshotTree]) -> Option<PathBuf> {
+    // In the order in which it walks, and the first place again: it may move on while we look.
+    let staged = || Some(staging.join(id.to_string())).filter(|dir| dir.is_dir());
+    staged().or_else(|| trees.iter().find(|tree| tree.contains(id)).map(|tree| tree.dir(id))).or_else(staged)
+}
+
+fn shown(id: Option<SnapshotId>) -> String {
+    id.map_or_else(|| "nothing".to_owned(), |id| id.to_string())
+}
+
+fn names_in(dir: &Path) -> Result<Vec<String>, FileError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).at("list the directory", dir)? {
+        names.push(entry.at("list the directory", dir)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
+    ensure_dir(to)?;
+    for name in names_in(from)? {
+        let (source, target) = (from.join(&name), to.join(&name));
+        if source.is_dir() { copy_tree(&source, &target)? } else { link_or_copy(&source, &target)? }
+    }
+    sync_dir(to)
+}
+
+#[cfg(test)]
+mod tests;

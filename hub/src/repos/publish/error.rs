@@ -1,0 +1,48 @@
+//! Why nothing was published, as sentences.
+
+use farm::ids::SnapshotId;
+
+use crate::files::FileError;
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The approval is for another repo.
+    #[error("the approval is for {approved}, not for {tag}")]
+    WrongTag {
+        /// What was approved.
+        approved: String,
+        /// What was to be published.
+        tag: String,
+    },
+    /// A tag of the wrong stage for this tree.
+    #[error("{tag} is not a candidate tag; other repos are published with the gate's approval")]
+    NotCandidate {
+        /// The tag.
+        tag: String,
+    },
+    /// Something else is live than what the snapshot was composed on.
+    #[error("{tag} is at {live} by now, not at {base}; compose the snapshot again")]
+    Moved {
+        /// The tag.
+        tag: String,
+        /// What the snapshot was composed on.
+        base: String,
+        /// What is live.
+        live: String,
+    },
+    /// The snapshot is neither staged nor in the tree.
+    #[error("snapshot {0} is not composed")]
+    NotComposed(SnapshotId),
+    /// A live snapshot is not removed.
+    #[error("snapshot {id} is live as {tag}")]
+    Live {
+        /// The snapshot.
+        id: SnapshotId,
+        /// A repo it is live in.
+        tag: String,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] FileError),
+}

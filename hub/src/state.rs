@@ -1,0 +1,192 @@
+//! What every room of the hub shares.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use farm::digest::{Digest, hex};
+use farm::ids::{Id, JobId, Minter};
+use farm::ledger::{Db, Person};
+use farm::sig::{Community, Role};
+use farm::stamp::Stamp;
+use farm::wire::Bus;
+use tokio::sync::watch;
+
+use crate::artifacts::Artifacts;
+use crate::config::Config;
+use crate::problem::{Answer, Problem};
+use crate::repos::publish::SnapshotTree;
+
+/// The hub: a handle that clones share.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+/// What the handle stands for.
+pub struct Inner {
+    /// The ledger.
+    pub db: Db,
+    /// The bus, to hurry the scheduler up.
+    pub bus: Bus,
+    /// The configuration.
+    pub config: Config,
+    /// The artifact store.
+    pub artifacts: Artifacts,
+    /// Snapshots that are composed but not live.
+    pub staging: PathBuf,
+    /// The candidate repos: for builds and tests.
+    pub candidates: SnapshotTree,
+    /// The public repos: buildlogs and production.
+    pub public: SnapshotTree,
+    /// The secret the hub gives to the hooks of its own repos.
+    pub hook_token: String,
+    /// The secret that hooks on other git servers show.
+    pub foreign_hook_token: Option<String>,
+    /// Wakes the keeper: counts what happened.
+    wake: watch::Sender<u64>,
+    minter: Mutex<Minter>,
+}
+
+impl std::ops::Deref for Hub {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Hub {
+    /// Opens everything below the data folder.
+    ///
+    /// # Errors
+    /// When a folder cannot be made or a secret not be read.
+    pub fn open(db: Db, bus: Bus, config: Config) -> anyhow::Result<Hub> {
+        let data = std::path::absolute(&config.data).context("the data folder's path")?;
+        let config = Config { data: data.clone(), ..config };
+        for folder in ["git", "logs", "staging", "git-cache", "spool"] {
+            let path = data.join(folder);
+            std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        let foreign_hook_token = match &config.hook_token_file {
+            Some(file) => Some(
+                std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read the hook token from {}", file.display()))?
+                    .trim()
+                    .to_owned(),
+            ),
+            None => None,
+        };
+        Ok(Hub(Arc::new(Inner {
+            artifacts: Artifacts::open(&data.join("artifacts")).context("cannot open the artifact store")?,
+            staging: data.join("staging"),
+            candidates: SnapshotTree::open(&data.join("candidate")).context("cannot open the candidate repos")?,
+            public: SnapshotTree::open(&data.join("public")).context("cannot open the public repos")?,
+            hook_token: secret(),
+            foreign_hook_token,
+            wake: watch::Sender::new(0),
+            minter: Mutex::new(Minter::new(seed())),
+            db,
+            bus,
+            config,
+        })))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        now()
+    }
+
+    /// A fresh id.
+    #[must_use]
+    pub fn mint<T: Id>(&self) -> T {
+        self.with_minter(|minter| minter.mint(now()))
+    }
+
+    /// Lends the source of ids.
+    pub fn with_minter<T>(&self, work: impl FnOnce(&mut Minter) -> T) -> T {
+        work(&mut self.0.minter.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Something changed: the keeper and the scheduler look soon.
+    pub async fn hurry(&self) {
+        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+        self.bus.nudge().await;
+    }
+
+    /// Tells of every hurry from now on.
+    #[must_use]
+    pub fn hurries(&self) -> watch::Receiver<u64> {
+        self.wake.subscribe()
+    }
+
+    /// Every applied SIG.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn community(&self) -> Answer<Community> {
+        Ok(self.db.read().await?.community().await?)
+    }
+
+    /// The page of a build, for people.
+    #[must_use]
+    pub fn build_url(&self, id: farm::ids::RequestId) -> String {
+        format!("{}/builds/{id}", self.config.public_url)
+    }
+
+    /// The page of a promotion, for people.
+    #[must_use]
+    pub fn promotion_url(&self, id: farm::ids::PromotionId) -> String {
+        format!("{}/promotions/{id}", self.config.public_url)
+    }
+
+    /// Where a log of an attempt is kept. The caller has checked the name.
+    #[must_use]
+    pub fn log_path(&self, job: JobId, turn: u32, name: &str) -> PathBuf {
+        self.config.data.join("logs").join(job.to_string()).join(turn.to_string()).join(name)
+    }
+}
+
+/// Refuses a person who has neither this role in the SIG nor, for maintainers' work, is an admin.
+///
+/// # Errors
+/// [`Problem::Forbidden`], naming who could give the role.
+pub fn require_role(community: &Community, person: &Person, sig: &str, role: Role) -> Answer<()> {
+    let has_role = community.sig(sig).is_some_and(|sig| sig.has_role(&person.name, role));
+    if has_role || (person.admin && role == Role::Maintainer) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        format!("{} is no {role} of SIG {sig}", person.name),
+        format!("an admin can add `roles = [\"{role}\"]` to their [[member]] in the template of {sig}"),
+    ))
+}
+
+/// The time.
+#[must_use]
+pub fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A fresh secret: 256 bits from the operating system, as 64 hexadecimal digits.
+#[must_use]
+pub fn secret() -> String {
+    let mut bytes = [0u8; 32];
+    #[allow(clippy::expect_used, reason = "without a random source no secret may be made")]
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    hex(&bytes)
+}
+
+/// Do two secrets agree? Compares digests, so that the time it takes tells nothing.
+#[must_use]
+pub fn same_secret(given: &str, expected: &str) -> bool {
+    Digest::of(given.as_bytes()) == Digest::of(expected.as_bytes())
+}
+
+fn seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        return u64::from(std::process::id());
+    }
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,142 @@
+//! The scheduler's two loops: one takes work to the builders, one listens to them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use farm::digest::Digest;
+use farm::ids::JobId;
+use farm::stamp::Stamp;
+use farm::wire::Heard;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use crate::trouble::Trouble;
+use crate::{Config, Parts, Ticked, report, tick};
+
+/// However many nudges come in, a tick is not begun sooner than this after the last: one that waits a moment finds
+/// the work of many nudges at once.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// Schedules until `stop` becomes true (or its sender is gone).
+///
+/// # Errors
+/// If the configuration makes no sense. Trouble with the ledger or the bus is waited out instead.
+pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.tick_ms > 0,
+        "a scheduler that never pauses would do nothing else: set `tick_ms` to 1 or more"
+    );
+    anyhow::ensure!(
+        config.patience.max_tries > 0,
+        "no job could ever start: set `patience.max_tries` to 1 or more"
+    );
+    let presences = parts.bus.presences().await;
+    let hurry = Notify::new();
+    tokio::select! {
+        () = keep_ticking(&parts, &config, &hurry, &mut stop) => {}
+        () = keep_listening(&parts, &config, &hurry, presences) => {}
+    }
+    Ok(())
+}
+
+async fn keep_ticking(parts: &Parts, config: &Config, hurry: &Notify, stop: &mut watch::Receiver<bool>) {
+    let mut trouble = Trouble::none_with("the scheduler's tick");
+    let mut unreadable = BTreeMap::new();
+    loop {
+        if let Some(ticked) = trouble.note(tick_now(parts, config).await) {
+            tell(ticked, &mut unreadable);
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = rest(parts, config, hurry, &trouble) => {}
+        }
+    }
+}
+
+async fn keep_listening(
+    parts: &Parts,
+    config: &Config,
+    hurry: &Notify,
+    mut presences: Heard<farm::message::Presence>,
+) {
+    let mut trouble = Trouble::none_with("keeping the builders' presences");
+    loop {
+        let presence = presences.next().await;
+        let reported = report(parts, config, presence, now()).await.map_err(anyhow::Error::from);
+        if trouble.note(reported).is_some_and(|reported| reported.hurry) {
+            hurry.notify_one();
+        }
+    }
+}
+
+async fn tick_now(parts: &Parts, config: &Config) -> anyhow::Result<Ticked> {
+    let mut tickets = Tickets::fresh()?;
+    tick(parts, config, now(), &mut || tickets.next()).await
+}
+
+/// Waits until there may be something to do.
+async fn rest(parts: &Parts, config: &Config, hurry: &Notify, trouble: &Trouble) {
+    let scan = Duration::from_millis(config.tick_ms);
+    match trouble.pause(scan) {
+        // No nudge makes a database come back.
+        Some(pause) => sleep(pause).await,
+        None => {
+            sleep(BREATH).await;
+            tokio::select! {
+                () = sleep(scan) => {}
+                () = parts.bus.nudged() => {}
+                () = hurry.notified() => {}
+            }
+        }
+    }
+}
+
+/// Tells of unreadable jobs once, not at each tick.
+fn tell(ticked: Ticked, told: &mut BTreeMap<JobId, String>) {
+    for (job, error) in &ticked.unreadable {
+        if !told.contains_key(job) {
+            tracing::error!(%job, error, "a job is passed over because its row is unreadable");
+        }
+    }
+    *told = ticked.unreadable;
+}
+
+/// Secrets for one tick's offers: digests of a key that only this tick knows and a number. Who learns one of them
+/// learns nothing about the others.
+struct Tickets {
+    key: [u8; 32],
+    given: u64,
+}
+
+impl Tickets {
+    fn fresh() -> anyhow::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).context("the operating system gives no random numbers")?;
+        Ok(Self { key, given: 0 })
+    }
+
+    fn next(&mut self) -> String {
+        self.given += 1;
+        Digest::of(&[&self.key[..], &self.given.to_be_bytes()].concat()).as_str().to_owned()
+    }
+}
+
+/// The present moment by this machine's clock.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_are_long_and_never_the_same() {
+        let (mut one, mut other) = (Tickets::fresh().unwrap(), Tickets::fresh().unwrap());
+        let tickets = [one.next(), one.next(), other.next()];
+        assert!(tickets.iter().all(|ticket| ticket.len() == 64));
+        assert!(tickets[0] != tickets[1] && tickets[0] != tickets[2]);
+    }
+}

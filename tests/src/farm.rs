@@ -1,0 +1,374 @@
+//! A whole farm in this process: hub, scheduler and builder on the embedded defaults, with the dummy engine.
+//!
+//! It speaks the language of its users (push, apply, promote) over the real interfaces: git over HTTP and the API. At the
+//! end of a story [`Farm::ends_well`] asserts that nothing is unsettled and no container is left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use builder::engine::{Dummy, Engine};
+use ::farm::api::{Made, PromotionView, RequestView, TagView};
+use ::farm::digest::Digest;
+use ::farm::ids::{PromotionId, RequestId};
+use ::farm::job::Patience;
+use ::farm::ledger::Db;
+use ::farm::promotion::Promotion;
+use ::farm::stamp::Stamp;
+use ::farm::wire::Bus;
+use hub::state::Hub;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::packages::{Package, Workshop};
+
+/// How long a story waits for something before it gives up: far longer than anything takes, since a machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How a farm is set up.
+pub struct Options {
+    /// The ledger's URL; a file of its own when `None`.
+    pub ledger: Option<String>,
+    /// Does the hub's keeper run by itself?
+    pub bus: Bus,
+    /// The folder with the hook programs; `None` leaves the hooks out, so that every hook call is lost.
+    pub hooks: bool,
+    /// Milliseconds between two sweeps.
+    pub sweep_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ledger: None, bus: Bus::local(), hooks: true, sweep_ms: 60_000 }
+    }
+}
+
+/// A farm and everything a story needs of it.
+pub struct Farm {
+    /// Where it listens.
+    pub url: String,
+    /// The admin's token.
+    pub admin: String,
+    /// The engine, to look at.
+    pub engine: Dummy,
+    /// The ledger, to look at.
+    pub db: Db,
+    /// The data folder.
+    pub data: PathBuf,
+    workshop: Workshop,
+    http: reqwest::Client,
+    stop: watch::Sender<bool>,
+    roles: Vec<JoinHandle<anyhow::Result<()>>>,
+    scratch: TempDir,
+}
+
+impl Farm {
+    /// A farm on the defaults, with the SIG `demo` applied: ada maintains it, rex manages its releases.
+    pub async fn new() -> Self {
+        let farm = Self::bare(Options::default()).await;
+        farm.apply(DEMO).await;
+        farm
+    }
+
+    /// A farm without any SIG.
+    pub async fn bare(options: Options) -> Self {
+        let _another_story_did = rustls::crypto::ring::default_provider().install_default();
+        let scratch = tempfile::tempdir().expect("a folder");
+        let data = scratch.path().join("data");
+        std::fs::create_dir_all(&data).expect("a folder");
+        let ledger = options.ledger.unwrap_or_else(|| format!("sqlite:{}", data.join("ledger.sqlite").display()));
+        let db = Db::open(&ledger).await.expect("the ledger opens");
+        let admin = "a".repeat(64);
+        let mut tx = db.write().await.expect("the ledger writes");
+        for (name, token, is_admin) in [("root", &*admin, true), ("ada", "ada-token", false), ("rex", "rex-token", false), ("eve", "eve-token", false)] {
+            tx.put_person(name, &Digest::of(token.as_bytes()), is_admin, Stamp::ZERO).await.expect("a person");
+        }
+        tx.commit().await.expect("people");
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let patience = Patience { offer_ms: 2_000, lease_ms: 3_000, stop_ms: 3_000, max_tries: 3, backoff_ms: 50 };
+        let config = hub::config::Config {
+            data: data.clone(),
+            public_url: url.clone(),
+            hooks: if options.hooks { programs() } else { scratch.path().join("no-hooks") },
+            keeper_ms: 200,
+            sweep_ms: options.sweep_ms,
+            patience: patience.clone(),
+            ..Default::default()
+        };
+        let hub = Hub::open(db.clone(), options.bus.clone(), config).expect("the hub opens");
+        let workshop = Workshop::default();
+        let (shop, artifacts) = (workshop.clone(), data.join("artifacts"));
+        let engine = Dummy::new(move |recipe, step| shop.script(recipe, step, &artifacts));
+        let (stop, stopped) = watch::channel(false);
+        let builder_config = builder::Config {
+            name: "builder-1".to_owned(),
+            hub: url.parse().expect("a URL"),
+            data: scratch.path().join("builder"),
+            arches: vec![::farm::arch::Arch::X86_64],
+            presence_ms: 200,
+            ..Default::default()
+        };
+        let scheduler_config = scheduler::Config { tick_ms: 100, patience, ..Default::default() };
+        let roles = vec![
+            tokio::spawn(hub::run(hub, listener, stopped.clone())),
+            tokio::spawn(scheduler::run(
+                scheduler::Parts { db: db.clone(), bus: options.bus.clone() },
+                scheduler_config,
+                stopped.clone(),
+            )),
+            tokio::spawn(builder::run(
+                builder::Parts { bus: options.bus, engine: Engine::Dummy(engine.clone()) },
+                builder_config,
+                stopped,
+            )),
+        ];
+        Self { url, admin, engine, db, data, workshop, http: reqwest::Client::new(), stop, roles, scratch }
+    }
+
+    /// Applies a template as the admin; gives the number of changes.
+    pub async fn apply(&self, template: &str) -> usize {
+        let answer = self.post(&self.admin, "/api/v1/sigs/apply", &json!({"file": "story.toml", "template": template})).await;
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        answer.1["changes"].as_array().expect("changes").len()
+    }
+
+    /// Commits a package's tree and pushes it as a person; gives what git printed.
+    pub fn push(&self, person: &str, package: &Package, branch: &str) -> Output {
+        let dir = self.scratch.path().join("checkouts").join(&package.name);
+        if !dir.exists() {
+            std::fs::create_dir_all(&dir).expect("a folder");
+            git(&dir, &["init", "-q", "-b", "work"]);
+        }
+        for (path, content, executable) in package.tree() {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(&path, content).expect("a file");
+            if executable {
+                use std::os::unix::fs::PermissionsExt as _;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+            }
+        }
+        git(&dir, &["add", "-A"]);
+        git(&dir, &["commit", "-q", "--allow-empty", "-m", &format!("Update to {}", package.version)]);
+        self.push_checkout(person, &package.name, branch)
+    }
+
+    /// Pushes what was committed before.
+    pub fn push_checkout(&self, person: &str, package: &str, branch: &str) -> Output {
+        let dir = self.scratch.path().join("checkouts").join(package);
+        let token = if person == "root" { self.admin.clone() } else { format!("{person}-token") };
+        let host = self.url.strip_prefix("http://").expect("a URL");
+        let remote = format!("http://{person}:{token}@{host}/git/rpms/{package}.git");
+        command(&dir, &["push", &remote, &format!("HEAD:refs/heads/{branch}")])
+    }
+
+    /// Pushes as ada to the branch that is built, and gives the build's id.
+    pub fn build(&self, package: &Package) -> RequestId {
+        let output = self.push("ada", package, "c9s-sig-demo-hello");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let id = said.split("/builds/").nth(1).unwrap_or_else(|| panic!("no build was announced: {said}"));
+        id.split_whitespace().next().expect("an id").parse().expect("an id")
+    }
+
+    /// Waits until a request is over.
+    pub async fn closed(&self, id: RequestId) -> RequestView {
+        self.until(&format!("{id} is over"), || async {
+            Some(self.request(id).await).filter(|view| view.status.is_final())
+        })
+        .await
+    }
+
+    /// A request.
+    pub async fn request(&self, id: RequestId) -> RequestView {
+        let (status, body) = self.get(&format!("/api/v1/builds/{id}")).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_value(body).expect("a request")
+    }
+
+    /// Waits until the promotion that a build opened by itself is settled, and gives it.
+    pub async fn tested(&self, nvr: &str) -> Promotion {
+        self.until(&format!("{nvr} is tested"), || async {
+            let (_, body) = self.get("/api/v1/promotions?limit=200").await;
+            let page: ::farm::api::Page<Promotion> = promotions_in(body);
+            page.items.into_iter().find(|p| p.by == "gate" && p.nvrs == [nvr] && p.is_settled())
+        })
+        .await
+    }
+
+    /// Asks for a promotion to production as a person; gives the HTTP status and the answer.
+    pub async fn promote(&self, person: &str, nvrs: &[&str]) -> (u16, Value) {
+        self.post(&format!("{person}-token"), "/api/v1/promotions", &json!({"nvrs": nvrs, "to": "release"})).await
+    }
+
+    /// Waits until a promotion is settled.
+    pub async fn settled(&self, id: PromotionId) -> PromotionView {
+        self.until(&format!("{id} is settled"), || async {
+            Some(self.promotion(id).await).filter(|view| view.promotion.is_settled())
+        })
+        .await
+    }
+
+    /// A promotion.
+    pub async fn promotion(&self, id: PromotionId) -> PromotionView {
+        let (status, body) = self.get(&format!("/api/v1/promotions/{id}")).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_value(body).expect("a promotion")
+    }
+
+    /// What a stage's repo holds: the NVRs.
+    pub async fn repo(&self, stage: &str) -> Vec<String> {
+        let (status, body) = self.get(&format!("/api/v1/tags/demo9s-hello-2-{stage}")).await;
+        assert_eq!(status, 200, "{body}");
+        let tag: TagView = serde_json::from_value(body).expect("a tag");
+        tag.builds.into_iter().map(|build| build.nvr).collect()
+    }
+
+    /// A scratch build of a source RPM, by eve, who is in no SIG.
+    pub async fn scratch(&self, package: &Package) -> RequestId {
+        let (name, bytes) = self.workshop.source_rpm(package);
+        let url = format!("{}/api/v1/builds/srpm?target=demo9s-hello-2-el9s&name={name}", self.url);
+        let answer = self.http.post(url).bearer_auth("eve-token").body(bytes).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.expect("JSON");
+        assert!((200..300).contains(&status), "{body}");
+        serde_json::from_value::<Made<RequestId>>(body).expect("an id").id
+    }
+
+    /// A log of a job of a request.
+    pub async fn log(&self, request: &RequestView, label: &str, name: &str) -> String {
+        let job = request.jobs.iter().find(|job| job.label == label).unwrap_or_else(|| panic!("no {label} job"));
+        let url = format!("{}/api/v1/jobs/{}/logs/{name}", self.url, job.id);
+        self.http.get(url).send().await.expect("an answer").text().await.expect("text")
+    }
+
+    /// GET without a token.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// POST with a token.
+    pub async fn post(&self, token: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(token).json(body);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// Every file below the public root with its content's digest, for comparing byte for byte.
+    pub fn public_tree(&self) -> Vec<(PathBuf, Digest)> {
+        let mut files = Vec::new();
+        walk(&self.data.join("public").join("mirror"), &mut files);
+        files.sort();
+        files
+    }
+
+    /// Waits until something is there.
+    pub async fn until<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asserts that nothing is unsettled and no container is left, and stops the farm.
+    pub async fn ends_well(self) {
+        self.until("everything is settled", || async {
+            let mut tx = self.db.read().await.expect("the ledger reads");
+            let open = tx.open_requests().await.expect("requests").len();
+            let promotions = tx.unsettled_promotions().await.expect("promotions").len();
+            let jobs = tx.jobs_by_phase().await.expect("jobs");
+            let busy: i64 = jobs.iter().filter(|(phase, _)| *phase != "done").map(|(_, count)| count).sum();
+            (open == 0 && promotions == 0 && busy == 0 && self.engine.running() == 0).then_some(())
+        })
+        .await;
+        self.stop.send_replace(true);
+        for role in self.roles {
+            role.await.expect("a role does not panic").expect("a role ends well");
+        }
+        assert_eq!(self.engine.running(), 0, "a container is left");
+    }
+}
+
+/// Promotions come as views or bare, whichever the listing gives.
+fn promotions_in(body: Value) -> ::farm::api::Page<Promotion> {
+    let items = body["items"].as_array().cloned().unwrap_or_default();
+    let items = items
+        .into_iter()
+        .map(|item| serde_json::from_value(item.get("promotion").cloned().unwrap_or(item)).expect("a promotion"))
+        .collect();
+    ::farm::api::Page { items, next: None }
+}
+
+/// The folder with this build's programs.
+fn programs() -> PathBuf {
+    let test = std::env::current_exe().expect("this program has a path");
+    test.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned()
+}
+
+fn git(dir: &Path, args: &[&str]) {
+    let output = command(dir, args);
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn command(dir: &Path, args: &[&str]) -> Output {
+    Command::new("git")
+        .current_dir(dir)
+        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
+        .args(args)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .output()
+        .expect("git runs")
+}
+
+fn walk(dir: &Path, files: &mut Vec<(PathBuf, Digest)>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else {
+            let content = std::fs::read(&path).expect("a file");
+            files.push((path, Digest::of(&content)));
+        }
+    }
+}
+
+/// The SIG of the stories.
+pub(crate) const DEMO: &str = r#"
+name = "demo"
+title = "The stories' SIG"
+
+[[member]]
+name = "ada"
+roles = ["maintainer"]
+
+[[member]]
+name = "rex"
+roles = ["maintainer", "release-manager"]
+
+[[project]]
+name = "hello"
+release = "2"
+dist = "9s"
+arches = ["x86_64"]
+packages = ["hello", "world"]
+branches = ["c9s-sig-demo-next"]
+image = "dummy"
+
+[project.tests]
+required = ["installs", "runs"]
+
+[project.limits]
+seconds = 30
+log_mb = 1
+"#;

@@ -1,0 +1,230 @@
+//! The stories: what the users of a farm do, on the embedded defaults and the dummy engine.
+
+use farm::ids::PromotionId;
+use farm::promotion::PromotionState;
+use farm::request::Status;
+use serde_json::json;
+use tests::{Behaviour, Farm, Options, Package};
+
+fn hello(version: &str, behaviour: Behaviour) -> Package {
+    Package::new("hello", version, behaviour)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_built_tested_and_promoted_to_production() {
+    let farm = Farm::new().await;
+    let package = hello("2.10", Behaviour::Builds);
+    let id = farm.build(&package);
+
+    let view = farm.closed(id).await;
+    assert_eq!(view.status, Status::Complete, "{:?}", view.reason);
+    assert_eq!(view.nvr.as_deref(), Some("hello-2.10-1"));
+    assert_eq!(farm.repo("candidate").await, ["hello-2.10-1"]);
+
+    let promotion = farm.tested("hello-2.10-1").await;
+    assert!(matches!(promotion.state, PromotionState::Published { .. }), "{:?}", promotion.state);
+    assert_eq!(farm.repo("testing").await, ["hello-2.10-1"]);
+    assert!(farm.repo("release").await.is_empty());
+
+    let (status, body) = farm.promote("rex", &["hello-2.10-1"]).await;
+    assert!((200..300).contains(&status), "{body}");
+    let promotion: PromotionId = body["id"].as_str().unwrap().parse().unwrap();
+    let settled = farm.settled(promotion).await;
+    assert!(matches!(&settled.promotion.state, PromotionState::Published { by, .. } if by == "rex"));
+    assert_eq!(farm.repo("release").await, ["hello-2.10-1"]);
+    assert!(farm.public_tree().iter().any(|(path, _)| path.ends_with("repodata/repomd.xml")));
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_its_tests_reaches_nobody() {
+    let farm = Farm::new().await;
+    farm.closed(farm.build(&hello("2.10", Behaviour::Builds))).await;
+    farm.tested("hello-2.10-1").await;
+    let (_, body) = farm.promote("rex", &["hello-2.10-1"]).await;
+    farm.settled(body["id"].as_str().unwrap().parse().unwrap()).await;
+    let before = farm.public_tree();
+
+    farm.closed(farm.build(&hello("2.12", Behaviour::FailsItsTests))).await;
+    let refused = farm.tested("hello-2.12-1").await;
+    let PromotionState::Rejected { why, .. } = &refused.state else { panic!("{:?}", refused.state) };
+    assert!(why[0].starts_with("suite runs failed on x86_64"), "{why:?}");
+    assert_eq!(farm.repo("testing").await, ["hello-2.10-1"]);
+
+    let (status, body) = farm.promote("rex", &["hello-2.12-1"]).await;
+    assert_eq!(status, 409, "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("hello-2.12-1 has not passed its tests: suite runs failed"), "{body}");
+    assert_eq!(farm.public_tree(), before, "production is unchanged, byte for byte");
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_fail_says_why_in_its_first_line() {
+    let farm = Farm::new().await;
+    let cases = [
+        (Behaviour::DoesNotParse, "Unknown tag"),
+        (Behaviour::FailsToBuild, "%build"),
+        (Behaviour::PrintsForever, "1 MiB of log"),
+        (Behaviour::EatsMemory, "memory"),
+        (Behaviour::ExcludesX86, "ExclusiveArch [s390x]"),
+    ];
+    for (index, (behaviour, reason)) in cases.into_iter().enumerate() {
+        let view = farm.closed(farm.build(&hello(&format!("3.{index}"), behaviour))).await;
+        assert_eq!(view.status, Status::Failed);
+        let said = view.reason.unwrap_or_default();
+        assert!(said.contains(reason), "{behaviour:?}: {said}");
+    }
+    assert!(farm.repo("candidate").await.is_empty());
+    let view = farm.closed(farm.build(&hello("4", Behaviour::Builds))).await;
+    assert_eq!(view.status, Status::Complete, "the farm goes on working");
+    farm.tested("hello-4-1").await;
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_nvr_is_built_once_and_a_scratch_build_as_often_as_one_likes() {
+    let farm = Farm::new().await;
+    let package = hello("1", Behaviour::Builds);
+    farm.closed(farm.build(&package)).await;
+    farm.tested("hello-1-1").await;
+    let again = farm.closed(farm.build(&package)).await;
+    assert_eq!(again.status, Status::Failed);
+    assert!(again.reason.unwrap().contains("hello-1-1 exists already"));
+
+    for _ in 0..2 {
+        let id = farm.scratch(&package).await;
+        let view = farm.closed(id).await;
+        assert_eq!(view.status, Status::Complete, "{:?}", view.reason);
+        assert!(view.jobs.iter().any(|job| job.files.iter().any(|file| file.name == "hello-1-1.x86_64.rpm")));
+    }
+    assert_eq!(farm.repo("candidate").await, ["hello-1-1"]);
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_push_nothing_and_promote_nothing() {
+    let farm = Farm::new().await;
+    let refused = farm.push("eve", &hello("1", Behaviour::Builds), "c9s-sig-demo-hello");
+    assert!(!refused.status.success());
+    farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
+    farm.tested("hello-1-1").await;
+    let refused = farm.push_checkout("eve", "hello", "c9s-sig-demo-next");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("eve is not a maintainer of SIG demo"), "{said}");
+    let refused = farm.push_checkout("ada", "hello", "c9s");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("belongs to no SIG"));
+
+    let (status, body) = farm.promote("eve", &["hello-1-1"]).await;
+    assert_eq!(status, 403, "{body}");
+    let (status, _) = farm.post("nobody's", "/api/v1/promotions", &json!({"nvrs": ["hello-1-1"], "to": "release"})).await;
+    assert_eq!(status, 401);
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_maintainers_promotion_waits_for_a_release_manager() {
+    let farm = Farm::new().await;
+    farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
+    farm.tested("hello-1-1").await;
+    let (status, body) = farm.promote("ada", &["hello-1-1"]).await;
+    assert!((200..300).contains(&status), "{body}");
+    let id: PromotionId = body["id"].as_str().unwrap().parse().unwrap();
+    farm.until("it is ready", || async {
+        Some(farm.promotion(id).await).filter(|view| matches!(view.promotion.state, PromotionState::Ready { .. }))
+    })
+    .await;
+    let (status, _) = farm.post("ada-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
+    assert_eq!(status, 403);
+    assert!(farm.repo("release").await.is_empty());
+    let (status, body) = farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
+    assert!((200..300).contains(&status), "{body}");
+    assert!(matches!(farm.settled(id).await.promotion.state, PromotionState::Published { by, .. } if by == "rex"));
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_source_is_named_before_any_container_starts() {
+    let farm = Farm::new().await;
+    let mut package = hello("1", Behaviour::Builds);
+    let hash = "0".repeat(128);
+    package.sources = Some(format!("SHA512 (hello-1.tar.gz) = {hash}\n"));
+    let view = farm.closed(farm.build(&package)).await;
+    assert_eq!(view.status, Status::Failed);
+    assert!(view.reason.unwrap().contains("missing from the lookaside: hello-1.tar.gz"));
+    assert!(farm.engine.ran().is_empty());
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_is_cancelled_and_its_container_is_gone() {
+    let farm = Farm::new().await;
+    let id = farm.build(&hello("1", Behaviour::Hangs));
+    farm.until("the build runs", || async { (farm.engine.running() > 0 && farm.request(id).await.jobs.len() > 1).then_some(()) }).await;
+    let (status, body) = farm.post("ada-token", &format!("/api/v1/builds/{id}/cancel"), &json!({})).await;
+    assert!((200..300).contains(&status), "{body}");
+    let view = farm.closed(id).await;
+    assert_eq!(view.status, Status::Cancelled);
+    assert_eq!(view.reason.as_deref(), Some("cancelled by ada"));
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_whose_hook_call_was_lost_is_found() {
+    let farm = Farm::bare(Options { sweep_ms: 200, ..Options::default() }).await;
+    // Nobody claims the branch yet, so the hook's call comes to nothing.
+    let output = farm.push("root", &hello("1", Behaviour::Builds), "c9s-sig-demo-hello");
+    assert!(!output.status.success(), "a branch of no SIG is refused");
+    farm.apply(&DEMO_WITHOUT_BRANCH.replace("default-branch = false", "")).await;
+    farm.apply(DEMO_WITHOUT_BRANCH).await;
+    let output = farm.push_checkout("ada", "hello", "c9s-sig-demo-hello");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    farm.apply(&DEMO_WITHOUT_BRANCH.replace("default-branch = false", "")).await;
+    let promotion = farm.tested("hello-1-1").await;
+    assert!(matches!(promotion.state, PromotionState::Published { .. }));
+    farm.ends_well().await;
+}
+
+const DEMO_WITHOUT_BRANCH: &str = r#"
+name = "demo"
+[[member]]
+name = "ada"
+roles = ["maintainer"]
+[[project]]
+name = "hello"
+release = "2"
+dist = "9s"
+arches = ["x86_64"]
+packages = ["hello"]
+image = "dummy"
+default-branch = false
+[project.tests]
+required = ["installs", "runs"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_apply_changes_nothing_and_two_owners_are_refused() {
+    let farm = Farm::new().await;
+    assert_eq!(farm.apply(DEMO_WITHOUT_BRANCH).await > 0, true);
+    assert_eq!(farm.apply(DEMO_WITHOUT_BRANCH).await, 0);
+    let rival = DEMO_WITHOUT_BRANCH.replace("name = \"demo\"", "name = \"rival\"");
+    let body = json!({"file": "rival.toml", "template": rival});
+    let (status, answer) = farm.post(&farm.admin, "/api/v1/sigs/apply", &body).await;
+    assert_eq!(status, 422, "{answer}");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.contains("rival.toml:") && detail.contains("package hello is claimed by SIG demo"), "{detail}");
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_packages_move_as_one_set() {
+    let farm = Farm::new().await;
+    farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
+    farm.tested("hello-1-1").await;
+    farm.closed(farm.build(&Package::new("world", "1", Behaviour::Builds))).await;
+    farm.tested("world-1-1").await;
+    let (status, body) = farm.promote("rex", &["hello-1-1", "world-1-1"]).await;
+    assert!((200..300).contains(&status), "{body}");
+    farm.settled(body["id"].as_str().unwrap().parse().unwrap()).await;
+    assert_eq!(farm.repo("release").await, ["hello-1-1", "world-1-1"]);
+    farm.ends_well().await;
+}
