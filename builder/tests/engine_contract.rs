@@ -4,6 +4,8 @@
 //! - `GRANGE_TEST_DOCKER`, `GRANGE_TEST_PODMAN`: the socket, as `unix:///path`;
 //! - `GRANGE_TEST_IMAGE`: an image with bash, tar and Python.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +45,7 @@ impl Run {
     fn ending(&self) -> Ending {
         match &self.result {
             Ok(ended) => ended.ending,
-            Err(error) => panic!("{error}; log: {}", self.log),
+            Err(error) => panic!("{error}; log: {}", self.log.chars().take(500).collect::<String>()),
         }
     }
 }

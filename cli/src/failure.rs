@@ -46,6 +46,17 @@ impl Failure {
         Failure::Usage { what: what.into(), fix: fix.into() }
     }
 
+    /// There is no such thing, found out without asking the hub for it by name.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Failure::Refused(ProblemBody {
+            kind: "urn:grange:problem:not-found".to_owned(),
+            title: "There is no such thing".to_owned(),
+            status: 404,
+            detail: what.into(),
+            fix: None,
+        })
+    }
+
     /// What the process ends with.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -52,18 +52,20 @@ impl Look {
         Look { colour: false, width: None, now }
     }
 
-    /// The text in its tone's colour.
+    /// The text in its tone's colour. Much of what is shown was written by a package or a stranger: nothing in it may
+    /// speak to the terminal.
     #[must_use]
     pub fn paint(&self, tone: Tone, text: &str) -> String {
+        let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
         let code = match tone {
-            Tone::Plain => return text.to_owned(),
+            Tone::Plain => return text,
             Tone::Good => "32",
             Tone::Bad => "31",
             Tone::Busy => "33",
             Tone::Dim => "2",
             Tone::Strong => "1",
         };
-        if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
     }
 }
 

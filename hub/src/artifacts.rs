@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use farm::digest::Digest;
 use sha2::{Digest as _, Sha256};
@@ -183,6 +184,13 @@ impl Artifacts {
         Ok(link_or_copy(&self.path(digest), to)?)
     }
 
+    /// How long ago the artifact was last stored; `None` when there is none.
+    #[must_use]
+    pub fn age(&self, digest: &Digest) -> Option<Duration> {
+        let modified = fs::metadata(self.path(digest)).ok()?.modified().ok()?;
+        Some(SystemTime::now().duration_since(modified).unwrap_or_default())
+    }
+
     /// Removes an artifact; says whether there was one. The caller knows that nothing in the ledger names it.
     ///
     /// # Errors
@@ -207,8 +215,9 @@ impl Artifacts {
 
     fn finish(&self, temporary: NamedTempFile, digest: &Digest) -> Result<(), FileError> {
         let path = self.path(digest);
-        if path.is_file() {
-            return Ok(());
+        if let Ok(known) = File::open(&path) {
+            // Whoever removes what nothing needs leaves alone what was stored just now and may be noted any moment.
+            return known.set_modified(SystemTime::now()).at("set the time of", &path);
         }
         let shard = self.root.join(&digest.as_str()[..2]);
         ensure_dir(&shard)?;

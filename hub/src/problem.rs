@@ -100,9 +100,9 @@ impl Problem {
     pub fn body(&self) -> ProblemBody {
         let (status, code, title) = self.class();
         let fix = match self {
-            Problem::Unauthenticated => {
-                Some("give one as `Authorization: Bearer <token>`, or as the password where git asks".to_owned())
-            }
+            Problem::Unauthenticated => Some(
+                "give one as `Authorization: Bearer <token>`, or as the password where git asks".to_owned(),
+            ),
             Problem::Forbidden { fix, .. } | Problem::Invalid { fix, .. } | Problem::Conflict { fix, .. } => {
                 Some(fix.clone())
             }

@@ -20,10 +20,16 @@ const LOOK_BACK: u32 = 200;
 /// What speaks against it already: unknown builds, several targets, tests that were not passed; or that the person may not.
 pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<PromotionId> {
     if new.to == Stage::Candidate {
-        return Err(Problem::invalid("builds enter candidate by being built", "promote to `testing` or `release`"));
+        return Err(Problem::invalid(
+            "builds enter candidate by being built",
+            "promote to `testing` or `release`",
+        ));
     }
     if new.nvrs.is_empty() {
-        return Err(Problem::invalid("no build is named", "name at least one NVR, such as hello-2.10-1.el9s"));
+        return Err(Problem::invalid(
+            "no build is named",
+            "name at least one NVR, such as hello-2.10-1.el9s",
+        ));
     }
     let mut tx = hub.db.write().await?;
     let mut builds = Vec::new();
@@ -57,13 +63,22 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Promo
         let tested = tx.live(&project.tag(Stage::Testing)).await?;
         for build in &builds {
             if !tested.iter().flat_map(|s| &s.members).any(|member| member.build == build.id) {
-                return Err(refusal(&mut tx, &build.nvr.to_string(), &target, &project.tag(Stage::Testing)).await?);
+                return Err(
+                    refusal(&mut tx, &build.nvr.to_string(), &target, &project.tag(Stage::Testing)).await?
+                );
             }
         }
     }
-    let same = PromotionFilter { target: Some(target.clone()), settled: Some(false), limit: LOOK_BACK, ..Default::default() };
+    let same = PromotionFilter {
+        target: Some(target.clone()),
+        settled: Some(false),
+        limit: LOOK_BACK,
+        ..Default::default()
+    };
     let ids: Vec<_> = builds.iter().map(|build| build.id).collect();
-    if let Some(known) = tx.promotions(&same).await?.iter().find(|known| known.to == new.to && known.builds == ids) {
+    if let Some(known) =
+        tx.promotions(&same).await?.iter().find(|known| known.to == new.to && known.builds == ids)
+    {
         return Err(Problem::conflict(
             format!("promotion {} of the same builds is {}", known.id, known.phase()),
             format!("watch it at {}", hub.promotion_url(known.id)),
@@ -90,15 +105,16 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Promo
 /// Why a build is not in testing: what the gate said of it, or that it has not spoken yet.
 async fn refusal(tx: &mut Tx, nvr: &str, target: &str, testing: &str) -> Answer<Problem> {
     let filter = PromotionFilter { target: Some(target.to_owned()), limit: LOOK_BACK, ..Default::default() };
-    let newest = tx
-        .promotions(&filter)
-        .await?
-        .into_iter()
-        .find(|promotion| promotion.to == Stage::Testing && promotion.nvrs.iter().any(|known| known == nvr));
+    let newest =
+        tx.promotions(&filter).await?.into_iter().find(|promotion| {
+            promotion.to == Stage::Testing && promotion.nvrs.iter().any(|known| known == nvr)
+        });
     let (what, fix) = match newest.map(|promotion| (promotion.id, promotion.state)) {
         Some((id, PromotionState::Rejected { why, .. })) => (
             format!("{nvr} has not passed its tests: {}", why.join("; ")),
-            format!("mend it and push again; `grange promotions {id}` has the results, `grange promote --to testing {nvr}` runs them again"),
+            format!(
+                "mend it and push again; `grange promotions {id}` has the results, `grange promote --to testing {nvr}` runs them again"
+            ),
         ),
         Some((id, PromotionState::Withdrawn { by, .. })) => (
             format!("{nvr} was withdrawn by {by} before it reached {testing} (promotion {id})"),
@@ -119,7 +135,10 @@ async fn refusal(tx: &mut Tx, nvr: &str, target: &str, testing: &str) -> Answer<
             format!("{nvr} is still being tested (promotion {id})"),
             "wait for it with `grange watch`, then promote again".to_owned(),
         ),
-        None => (format!("{nvr} never came to {testing}"), format!("`grange promote --to testing {nvr}` tests it")),
+        None => (
+            format!("{nvr} never came to {testing}"),
+            format!("`grange promote --to testing {nvr}` tests it"),
+        ),
     };
     Ok(Problem::conflict(what, fix))
 }
@@ -182,7 +201,9 @@ pub fn sentence(promotion: &Promotion) -> String {
     match &promotion.state {
         PromotionState::Composing => format!("{what}: the repo that would result is being composed"),
         PromotionState::InTesting { .. } => format!("{what}: the repo that would result is being tested"),
-        PromotionState::Ready { .. } => format!("{what}: tests have passed; a release manager of {} must approve", promotion.sig),
+        PromotionState::Ready { .. } => {
+            format!("{what}: tests have passed; a release manager of {} must approve", promotion.sig)
+        }
         PromotionState::Approved { by, .. } => format!("{what}: approved by {by}"),
         PromotionState::Publishing { by, .. } => format!("{what}: approved by {by}, being published"),
         PromotionState::Published { by, .. } => format!("{what}: published, approved by {by}"),

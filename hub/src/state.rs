@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::artifacts::Artifacts;
 use crate::config::Config;
 use crate::problem::{Answer, Problem};
+use crate::repos::compose;
 use crate::repos::publish::SnapshotTree;
 
 /// The hub: a handle that clones share.
@@ -66,6 +67,7 @@ impl Hub {
             let path = data.join(folder);
             std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }
+        compose::clean(&data.join("staging")).context("cannot clean the staging folder")?;
         let foreign_hook_token = match &config.hook_token_file {
             Some(file) => Some(
                 std::fs::read_to_string(file)
@@ -78,7 +80,8 @@ impl Hub {
         Ok(Hub(Arc::new(Inner {
             artifacts: Artifacts::open(&data.join("artifacts")).context("cannot open the artifact store")?,
             staging: data.join("staging"),
-            candidates: SnapshotTree::open(&data.join("candidate")).context("cannot open the candidate repos")?,
+            candidates: SnapshotTree::open(&data.join("candidate"))
+                .context("cannot open the candidate repos")?,
             public: SnapshotTree::open(&data.join("public")).context("cannot open the public repos")?,
             hook_token: secret(),
             foreign_hook_token,

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use builder::engine::{Dummy, Engine};
 use ::farm::api::{Made, PromotionView, RequestView, TagView};
 use ::farm::digest::Digest;
 use ::farm::ids::{PromotionId, RequestId};
@@ -16,6 +15,7 @@ use ::farm::ledger::Db;
 use ::farm::promotion::Promotion;
 use ::farm::stamp::Stamp;
 use ::farm::wire::Bus;
+use builder::engine::{Dummy, Engine};
 use hub::state::Hub;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,17 +32,19 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Options {
     /// The ledger's URL; a file of its own when `None`.
     pub ledger: Option<String>,
-    /// Does the hub's keeper run by itself?
+    /// The bus.
     pub bus: Bus,
-    /// The folder with the hook programs; `None` leaves the hooks out, so that every hook call is lost.
+    /// Are the hook programs there?
     pub hooks: bool,
     /// Milliseconds between two sweeps.
     pub sweep_ms: u64,
+    /// The address of a real container engine; the dummy when `None`.
+    pub engine: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ledger: None, bus: Bus::local(), hooks: true, sweep_ms: 60_000 }
+        Self { ledger: None, bus: Bus::local(), hooks: true, sweep_ms: 60_000, engine: None }
     }
 }
 
@@ -54,6 +56,8 @@ pub struct Farm {
     pub admin: String,
     /// The engine, to look at.
     pub engine: Dummy,
+    used: Engine,
+    name: String,
     /// The ledger, to look at.
     pub db: Db,
     /// The data folder.
@@ -79,18 +83,27 @@ impl Farm {
         let scratch = tempfile::tempdir().expect("a folder");
         let data = scratch.path().join("data");
         std::fs::create_dir_all(&data).expect("a folder");
-        let ledger = options.ledger.unwrap_or_else(|| format!("sqlite:{}", data.join("ledger.sqlite").display()));
+        let ledger =
+            options.ledger.unwrap_or_else(|| format!("sqlite:{}", data.join("ledger.sqlite").display()));
         let db = Db::open(&ledger).await.expect("the ledger opens");
         let admin = "a".repeat(64);
         let mut tx = db.write().await.expect("the ledger writes");
-        for (name, token, is_admin) in [("root", &*admin, true), ("ada", "ada-token", false), ("rex", "rex-token", false), ("eve", "eve-token", false)] {
-            tx.put_person(name, &Digest::of(token.as_bytes()), is_admin, Stamp::ZERO).await.expect("a person");
+        for (name, token, is_admin) in [
+            ("root", &*admin, true),
+            ("ada", "ada-token", false),
+            ("rex", "rex-token", false),
+            ("eve", "eve-token", false),
+        ] {
+            tx.put_person(name, &Digest::of(token.as_bytes()), is_admin, Stamp::ZERO)
+                .await
+                .expect("a person");
         }
         tx.commit().await.expect("people");
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let patience = Patience { offer_ms: 2_000, lease_ms: 3_000, stop_ms: 3_000, max_tries: 3, backoff_ms: 50 };
+        let patience =
+            Patience { offer_ms: 2_000, lease_ms: 3_000, stop_ms: 3_000, max_tries: 3, backoff_ms: 50 };
         let config = hub::config::Config {
             data: data.clone(),
             public_url: url.clone(),
@@ -104,9 +117,14 @@ impl Farm {
         let workshop = Workshop::default();
         let (shop, artifacts) = (workshop.clone(), data.join("artifacts"));
         let engine = Dummy::new(move |recipe, step| shop.script(recipe, step, &artifacts));
+        let used = match &options.engine {
+            Some(address) => Engine::connect(address).expect("the container engine's address"),
+            None => Engine::Dummy(engine.clone()),
+        };
+        let name = format!("story-{}", &Digest::of(url.as_bytes()).short());
         let (stop, stopped) = watch::channel(false);
         let builder_config = builder::Config {
-            name: "builder-1".to_owned(),
+            name: name.clone(),
             hub: url.parse().expect("a URL"),
             data: scratch.path().join("builder"),
             arches: vec![::farm::arch::Arch::X86_64],
@@ -122,17 +140,32 @@ impl Farm {
                 stopped.clone(),
             )),
             tokio::spawn(builder::run(
-                builder::Parts { bus: options.bus, engine: Engine::Dummy(engine.clone()) },
+                builder::Parts { bus: options.bus, engine: used.clone() },
                 builder_config,
                 stopped,
             )),
         ];
-        Self { url, admin, engine, db, data, workshop, http: reqwest::Client::new(), stop, roles, scratch }
+        Self {
+            url,
+            admin,
+            engine,
+            used,
+            name,
+            db,
+            data,
+            workshop,
+            http: reqwest::Client::new(),
+            stop,
+            roles,
+            scratch,
+        }
     }
 
     /// Applies a template as the admin; gives the number of changes.
     pub async fn apply(&self, template: &str) -> usize {
-        let answer = self.post(&self.admin, "/api/v1/sigs/apply", &json!({"file": "story.toml", "template": template})).await;
+        let answer = self
+            .post(&self.admin, "/api/v1/sigs/apply", &json!({"file": "story.toml", "template": template}))
+            .await;
         assert_eq!(answer.0, 200, "{}", answer.1);
         answer.1["changes"].as_array().expect("changes").len()
     }
@@ -153,9 +186,21 @@ impl Farm {
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
             }
         }
-        git(&dir, &["add", "-A"]);
-        git(&dir, &["commit", "-q", "--allow-empty", "-m", &format!("Update to {}", package.version)]);
+        commit_all(&dir, &format!("Update to {}", package.version));
         self.push_checkout(person, &package.name, branch)
+    }
+
+    /// Pushes a folder as a package, as ada, and gives the build's id.
+    pub fn build_folder(&self, folder: &Path, package: &str, branch: &str) -> RequestId {
+        let dir = self.scratch.path().join("checkouts").join(package);
+        if !dir.exists() {
+            std::fs::create_dir_all(&dir).expect("a folder");
+            git(&dir, &["init", "-q", "-b", "work"]);
+        }
+        let copied = Command::new("cp").arg("-a").arg(folder.join(".")).arg(&dir).status().expect("cp runs");
+        assert!(copied.success(), "cannot copy {}", folder.display());
+        commit_all(&dir, "Update");
+        announced(&self.push_checkout("ada", package, branch))
     }
 
     /// Pushes what was committed before.
@@ -169,11 +214,7 @@ impl Farm {
 
     /// Pushes as ada to the branch that is built, and gives the build's id.
     pub fn build(&self, package: &Package) -> RequestId {
-        let output = self.push("ada", package, "c9s-sig-demo-hello");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        let id = said.split("/builds/").nth(1).unwrap_or_else(|| panic!("no build was announced: {said}"));
-        id.split_whitespace().next().expect("an id").parse().expect("an id")
+        announced(&self.push("ada", package, "c9s-sig-demo-hello"))
     }
 
     /// Waits until a request is over.
@@ -203,7 +244,8 @@ impl Farm {
 
     /// Asks for a promotion to production as a person; gives the HTTP status and the answer.
     pub async fn promote(&self, person: &str, nvrs: &[&str]) -> (u16, Value) {
-        self.post(&format!("{person}-token"), "/api/v1/promotions", &json!({"nvrs": nvrs, "to": "release"})).await
+        self.post(&format!("{person}-token"), "/api/v1/promotions", &json!({"nvrs": nvrs, "to": "release"}))
+            .await
     }
 
     /// Waits until a promotion is settled.
@@ -233,7 +275,8 @@ impl Farm {
     pub async fn scratch(&self, package: &Package) -> RequestId {
         let (name, bytes) = self.workshop.source_rpm(package);
         let url = format!("{}/api/v1/builds/srpm?target=demo9s-hello-2-el9s&name={name}", self.url);
-        let answer = self.http.post(url).bearer_auth("eve-token").body(bytes).send().await.expect("an answer");
+        let answer =
+            self.http.post(url).bearer_auth("eve-token").body(bytes).send().await.expect("an answer");
         let status = answer.status().as_u16();
         let body: Value = answer.json().await.expect("JSON");
         assert!((200..300).contains(&status), "{body}");
@@ -242,7 +285,8 @@ impl Farm {
 
     /// A log of a job of a request.
     pub async fn log(&self, request: &RequestView, label: &str, name: &str) -> String {
-        let job = request.jobs.iter().find(|job| job.label == label).unwrap_or_else(|| panic!("no {label} job"));
+        let job =
+            request.jobs.iter().find(|job| job.label == label).unwrap_or_else(|| panic!("no {label} job"));
         let url = format!("{}/api/v1/jobs/{}/logs/{name}", self.url, job.id);
         self.http.get(url).send().await.expect("an answer").text().await.expect("text")
     }
@@ -296,6 +340,8 @@ impl Farm {
             role.await.expect("a role does not panic").expect("a role ends well");
         }
         assert_eq!(self.engine.running(), 0, "a container is left");
+        let left = self.used.leftovers(&self.name).await.expect("the engine answers");
+        assert_eq!(left, 0, "containers or images are left in the engine");
     }
 }
 
@@ -304,7 +350,9 @@ fn promotions_in(body: Value) -> ::farm::api::Page<Promotion> {
     let items = body["items"].as_array().cloned().unwrap_or_default();
     let items = items
         .into_iter()
-        .map(|item| serde_json::from_value(item.get("promotion").cloned().unwrap_or(item)).expect("a promotion"))
+        .map(|item| {
+            serde_json::from_value(item.get("promotion").cloned().unwrap_or(item)).expect("a promotion")
+        })
         .collect();
     ::farm::api::Page { items, next: None }
 }
@@ -313,6 +361,19 @@ fn promotions_in(body: Value) -> ::farm::api::Page<Promotion> {
 fn programs() -> PathBuf {
     let test = std::env::current_exe().expect("this program has a path");
     test.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned()
+}
+
+/// The id of the build that git announced to the pusher.
+fn announced(output: &Output) -> RequestId {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let id = said.split("/builds/").nth(1).unwrap_or_else(|| panic!("no build was announced: {said}"));
+    id.split_whitespace().next().expect("an id").parse().expect("an id")
+}
+
+fn commit_all(dir: &Path, message: &str) {
+    git(dir, &["add", "-A"]);
+    git(dir, &["commit", "-q", "--allow-empty", "-m", message]);
 }
 
 fn git(dir: &Path, args: &[&str]) {

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use builder::engine::{Script, Step};
 use ::farm::digest::Digest;
 use ::farm::recipe::{Recipe, Work};
+use builder::engine::{Script, Step};
 use hub::rpms::sample::sample_rpm;
 
 /// What becomes of a package.
@@ -75,8 +75,11 @@ impl Package {
     #[must_use]
     pub fn tree(&self) -> Vec<(String, String, bool)> {
         let Package { name, version, behaviour, sources } = self;
-        let word = Behaviour::ALL.iter().find(|(known, _)| known == behaviour).map_or("builds", |(_, word)| word);
-        let spec = format!("# behaviour: {word}\nName: {name}\nVersion: {version}\nRelease: 1\nSummary: A sample\nLicense: MIT\n%description\n%files\n");
+        let word =
+            Behaviour::ALL.iter().find(|(known, _)| known == behaviour).map_or("builds", |(_, word)| word);
+        let spec = format!(
+            "# behaviour: {word}\nName: {name}\nVersion: {version}\nRelease: 1\nSummary: A sample\nLicense: MIT\n%description\n%files\n"
+        );
         let mut tree = vec![
             (format!("{name}.spec"), spec, false),
             ("tests/runs/run.sh".to_owned(), "#!/bin/sh\ntrue\n".to_owned(), true),
@@ -92,7 +95,9 @@ impl Package {
     }
 
     fn from_spec(spec: &str) -> Option<Package> {
-        let field = |key: &str| spec.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned());
+        let field = |key: &str| {
+            spec.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
+        };
         let word = field("# behaviour:")?;
         let behaviour = Behaviour::ALL.iter().find(|(_, known)| *known == word)?.0;
         Some(Package { name: field("Name:")?, version: field("Version:")?, behaviour, sources: None })
@@ -143,7 +148,11 @@ impl Workshop {
                     package.behaviour == Behaviour::FailsItsTests
                         && packages.iter().any(|nevra| nevra.starts_with(&package.nvr()))
                 });
-                if failing { Script::default().says("FAIL: it does not say hello").exits(1) } else { Script::default().says("ok") }
+                if failing {
+                    Script::default().says("FAIL: it does not say hello").exits(1)
+                } else {
+                    Script::default().says("ok")
+                }
             }
         }
     }
@@ -163,7 +172,9 @@ fn build(package: &Package, recipe: &Recipe) -> Script {
             (0..40).fold(Script::default(), |script, _| script.says("y".repeat(64 * 1024)))
         }
         Behaviour::EatsMemory => Script::default().says("+ ./eat").runs_out_of_memory(),
-        Behaviour::Builds | Behaviour::DoesNotParse | Behaviour::FailsItsTests | Behaviour::ExcludesX86 => good,
+        Behaviour::Builds | Behaviour::DoesNotParse | Behaviour::FailsItsTests | Behaviour::ExcludesX86 => {
+            good
+        }
     }
 }
 

@@ -53,7 +53,10 @@ async fn what_fails_its_tests_reaches_nobody() {
 
     let (status, body) = farm.promote("rex", &["hello-2.12-1"]).await;
     assert_eq!(status, 409, "{body}");
-    assert!(body["detail"].as_str().unwrap().contains("hello-2.12-1 has not passed its tests: suite runs failed"), "{body}");
+    assert!(
+        body["detail"].as_str().unwrap().contains("hello-2.12-1 has not passed its tests: suite runs failed"),
+        "{body}"
+    );
     assert_eq!(farm.public_tree(), before, "production is unchanged, byte for byte");
     farm.ends_well().await;
 }
@@ -116,7 +119,8 @@ async fn strangers_push_nothing_and_promote_nothing() {
 
     let (status, body) = farm.promote("eve", &["hello-1-1"]).await;
     assert_eq!(status, 403, "{body}");
-    let (status, _) = farm.post("nobody's", "/api/v1/promotions", &json!({"nvrs": ["hello-1-1"], "to": "release"})).await;
+    let (status, _) =
+        farm.post("nobody's", "/api/v1/promotions", &json!({"nvrs": ["hello-1-1"], "to": "release"})).await;
     assert_eq!(status, 401);
     farm.ends_well().await;
 }
@@ -130,15 +134,19 @@ async fn a_maintainers_promotion_waits_for_a_release_manager() {
     assert!((200..300).contains(&status), "{body}");
     let id: PromotionId = body["id"].as_str().unwrap().parse().unwrap();
     farm.until("it is ready", || async {
-        Some(farm.promotion(id).await).filter(|view| matches!(view.promotion.state, PromotionState::Ready { .. }))
+        Some(farm.promotion(id).await)
+            .filter(|view| matches!(view.promotion.state, PromotionState::Ready { .. }))
     })
     .await;
     let (status, _) = farm.post("ada-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
     assert_eq!(status, 403);
     assert!(farm.repo("release").await.is_empty());
-    let (status, body) = farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
+    let (status, body) =
+        farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
     assert!((200..300).contains(&status), "{body}");
-    assert!(matches!(farm.settled(id).await.promotion.state, PromotionState::Published { by, .. } if by == "rex"));
+    assert!(
+        matches!(farm.settled(id).await.promotion.state, PromotionState::Published { by, .. } if by == "rex")
+    );
     farm.ends_well().await;
 }
 
@@ -159,7 +167,10 @@ async fn a_missing_source_is_named_before_any_container_starts() {
 async fn a_build_is_cancelled_and_its_container_is_gone() {
     let farm = Farm::new().await;
     let id = farm.build(&hello("1", Behaviour::Hangs));
-    farm.until("the build runs", || async { (farm.engine.running() > 0 && farm.request(id).await.jobs.len() > 1).then_some(()) }).await;
+    farm.until("the build runs", || async {
+        (farm.engine.running() > 0 && farm.request(id).await.jobs.len() > 1).then_some(())
+    })
+    .await;
     let (status, body) = farm.post("ada-token", &format!("/api/v1/builds/{id}/cancel"), &json!({})).await;
     assert!((200..300).contains(&status), "{body}");
     let view = farm.closed(id).await;
@@ -211,7 +222,10 @@ async fn a_second_apply_changes_nothing_and_two_owners_are_refused() {
     let (status, answer) = farm.post(&farm.admin, "/api/v1/sigs/apply", &body).await;
     assert_eq!(status, 422, "{answer}");
     let detail = answer["detail"].as_str().unwrap();
-    assert!(detail.contains("rival.toml:") && detail.contains("package hello is claimed by SIG demo"), "{detail}");
+    assert!(
+        detail.contains("rival.toml:") && detail.contains("package hello is claimed by SIG demo"),
+        "{detail}"
+    );
     farm.ends_well().await;
 }
 

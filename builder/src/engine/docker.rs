@@ -3,24 +3,24 @@
 //! The builder attaches before it starts the container and keeps the log itself. Asking the engine for the log
 //! afterwards loses data on Podman, and would let a stranger's code fill the engine's disk.
 
-use std::collections::HashMap;
+mod leftovers;
+
+use std::pin::pin;
 use std::time::Duration;
 
 use bollard::ClientVersion;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as Bollard;
-use bollard::models::{ContainerConfig, ContainerState};
+use bollard::models::{ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CommitContainerOptionsBuilder, CreateContainerOptionsBuilder,
-    InspectContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
-    StartContainerOptions,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptionsBuilder,
+    KillContainerOptionsBuilder, StartContainerOptions,
 };
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::spec::{ContainerId, ContainerSpec, Ended, Ending, ImageId, Owner, Profile};
+use super::spec::{ContainerId, ContainerSpec, Ended, Ending, Profile};
 use super::{EngineError, profile};
 use crate::spool::{Room, Spool};
 
@@ -41,8 +41,6 @@ const MEASURE: Duration = Duration::from_secs(5);
 
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
-
-type Label = (&'static str, String);
 
 /// A connection to Docker or Podman.
 #[derive(Debug, Clone)]
@@ -118,6 +116,8 @@ impl Docker {
     }
 
     /// Takes in what the container says until it ends; `Some` is why it had to be killed.
+    ///
+    /// Reading never pauses for anything else: Docker does not finish killing a container whose output nobody takes.
     async fn follow(
         &self,
         spec: &ContainerSpec,
@@ -127,26 +127,18 @@ impl Docker {
         log: &mut Spool,
         stop: &CancellationToken,
     ) -> Result<Option<Ending>, EngineError> {
-        let limits = &spec.recipe.limits;
         let mut said = attached.output;
-        let mut deadline = Instant::now() + Duration::from_secs(limits.seconds);
-        let mut measure = interval_at(Instant::now() + MEASURE, MEASURE);
-        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watched = matches!(spec.profile, Profile::Installer { .. });
+        let mut deadline = Instant::now() + Duration::from_secs(spec.recipe.limits.seconds);
+        let mut overflow = pin!(self.overflow(spec, id));
         let mut killed = None;
         loop {
             let reason = tokio::select! {
                 heard = said.next() => match heard {
-                    Some(Ok(LogOutput::StdOut { message })) if killed.is_none() => {
-                        (output.append(&message).await? == Room::Exhausted).then_some(Ending::OutputOverflow)
-                    }
-                    Some(Ok(LogOutput::StdErr { message } | LogOutput::Console { message })) if killed.is_none() => {
-                        (log.append(&message).await? == Room::Exhausted).then_some(Ending::LogOverflow)
-                    }
-                    // What a killed container still had to say when it broke a limit is of no use.
-                    Some(Ok(_)) => None,
-                    Some(Err(error)) => return Err(failed("pass on what a container says")(error)),
                     None => return Ok(killed),
+                    Some(Err(error)) => return Err(failed("pass on what a container says")(error)),
+                    // What a killed container still had to say is of no use.
+                    Some(Ok(_)) if killed.is_some() => None,
+                    Some(Ok(message)) => take_in(message, output, log).await?,
                 },
                 () = sleep_until(deadline) => {
                     if killed.is_some() {
@@ -155,33 +147,44 @@ impl Docker {
                     Some(Ending::TimedOut)
                 }
                 () = stop.cancelled(), if killed.is_none() => Some(Ending::Stopped),
-                _ = measure.tick(), if watched && killed.is_none() => {
-                    (self.written(id).await? > limits.disk_mb.saturating_mul(1024 * 1024)).then_some(Ending::DiskOverflow)
-                }
+                overflow = &mut overflow, if killed.is_none() => Some(overflow?),
             };
             if reason.is_some() {
-                self.kill(id).await?;
                 killed = reason;
                 deadline = Instant::now() + GRACE;
+                tokio::spawn(self.clone().kill(id.to_owned()));
             }
         }
     }
 
-    /// Bytes the container has written to its root.
-    async fn written(&self, id: &str) -> Result<u64, EngineError> {
+    /// Waits until the container has written too much to its root, if it has one that can be written to.
+    async fn overflow(&self, spec: &ContainerSpec, id: &str) -> Result<Ending, EngineError> {
+        if spec.profile == Profile::Locked {
+            return std::future::pending().await;
+        }
+        let limit = spec.recipe.limits.disk_mb.saturating_mul(1024 * 1024);
         let options = InspectContainerOptionsBuilder::default().size(true).build();
-        match self.client.inspect_container(id, Some(options)).await {
-            Ok(facts) => Ok(facts.size_rw.and_then(|size| u64::try_from(size).ok()).unwrap_or(0)),
-            Err(error) => Err(failed("measure a container")(error)),
+        loop {
+            sleep(MEASURE).await;
+            let written = match self.client.inspect_container(id, Some(options.clone())).await {
+                Ok(facts) => facts.size_rw.unwrap_or(0),
+                // A container that is just ending; see `stopped`.
+                Err(Bollard::JsonDataError { .. }) => 0,
+                Err(error) => return Err(failed("measure a container")(error)),
+            };
+            if u64::try_from(written).unwrap_or(0) > limit {
+                return Ok(Ending::DiskOverflow);
+            }
         }
     }
 
-    async fn kill(&self, id: &str) -> Result<(), EngineError> {
+    async fn kill(self, id: String) {
         let options = KillContainerOptionsBuilder::default().signal("KILL").build();
-        match self.client.kill_container(id, Some(options)).await {
+        match self.client.kill_container(&id, Some(options)).await {
             // A conflict means that it ended by itself in the meantime.
-            Ok(()) | Err(Bollard::DockerResponseServerError { status_code: CONFLICT, .. }) => Ok(()),
-            Err(error) => Err(failed("kill a container")(error)),
+            Ok(()) | Err(Bollard::DockerResponseServerError { status_code: CONFLICT | NOT_FOUND, .. }) => {}
+            // Whoever follows the container finds out that it is still there.
+            Err(error) => tracing::error!(container = id, %error, "cannot kill a container"),
         }
     }
 
@@ -190,77 +193,37 @@ impl Docker {
     async fn stopped(&self, id: &str) -> Result<ContainerState, EngineError> {
         let deadline = Instant::now() + GRACE;
         loop {
-            let facts =
-                self.client.inspect_container(id, None).await.map_err(failed("inspect a container"))?;
-            match facts.state {
-                Some(state) if state.running == Some(false) => return Ok(state),
-                _ if Instant::now() > deadline => {
-                    return Err(failed("pass on what a container says")("the connection broke while it ran"));
+            match self.client.inspect_container(id, None).await {
+                Ok(ContainerInspectResponse { state: Some(state), .. }) if state.running == Some(false) => {
+                    return Ok(state);
                 }
-                _ => sleep(GLANCE).await,
+                // Podman calls a container that is just ending "stopped", a word Docker does not have.
+                Ok(_) | Err(Bollard::JsonDataError { .. }) if Instant::now() < deadline => {
+                    sleep(GLANCE).await
+                }
+                Ok(_) => {
+                    let broke = "the connection broke while it ran";
+                    return Err(failed("pass on what a container says")(broke));
+                }
+                Err(error) => return Err(failed("inspect a container")(error)),
             }
-        }
-    }
-
-    pub(super) async fn commit(
-        &self,
-        container: &ContainerId,
-        owner: &Owner,
-    ) -> Result<ImageId, EngineError> {
-        let labels = owner.labels().map(|(name, value)| format!("LABEL {name}={value}")).join("\n");
-        let options =
-            CommitContainerOptionsBuilder::default().container(&container.0).changes(&labels).build();
-        let image = self.client.commit_container(options, ContainerConfig::default()).await;
-        image.map(|image| ImageId(image.id)).map_err(failed("commit a container"))
-    }
-
-    pub(super) async fn reap(&self, labels: &[Label]) -> Result<(), EngineError> {
-        for container in self.containers(labels).await? {
-            self.remove(&container).await?;
-        }
-        for image in self.images(labels).await? {
-            let options = RemoveImageOptionsBuilder::default().force(true).build();
-            match self.client.remove_image(&image, Some(options), None).await {
-                Ok(_) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND, .. }) => {}
-                Err(error) => return Err(failed("remove an image")(error)),
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn leftovers(&self, labels: &[Label]) -> Result<usize, EngineError> {
-        Ok(self.containers(labels).await?.len() + self.images(labels).await?.len())
-    }
-
-    async fn containers(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters(labels)).build();
-        let found = self.client.list_containers(Some(options)).await.map_err(failed("list containers"))?;
-        Ok(found.into_iter().filter_map(|container| container.id).collect())
-    }
-
-    /// The newest first: an image cannot go before those that were made from it.
-    async fn images(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
-        let options = ListImagesOptionsBuilder::default().filters(&filters(labels)).build();
-        let mut found = self.client.list_images(Some(options)).await.map_err(failed("list images"))?;
-        found.sort_by_key(|image| std::cmp::Reverse(image.created));
-        Ok(found.into_iter().map(|image| image.id).collect())
-    }
-
-    async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.client.remove_container(id, Some(options)).await {
-            // A conflict means that somebody else's removal of it is under way.
-            Ok(()) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND | CONFLICT, .. }) => {
-                Ok(())
-            }
-            Err(error) => Err(failed("remove a container")(error)),
         }
     }
 }
 
-fn filters(labels: &[Label]) -> HashMap<String, Vec<String>> {
-    let labels = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    HashMap::from([("label".to_owned(), labels)])
+async fn take_in(
+    message: LogOutput,
+    output: &mut Spool,
+    log: &mut Spool,
+) -> Result<Option<Ending>, EngineError> {
+    let (room, ending) = match message {
+        LogOutput::StdOut { message } => (output.append(&message).await?, Ending::OutputOverflow),
+        LogOutput::StdErr { message } | LogOutput::Console { message } => {
+            (log.append(&message).await?, Ending::LogOverflow)
+        }
+        LogOutput::StdIn { .. } => return Ok(None),
+    };
+    Ok((room == Room::Exhausted).then_some(ending))
 }
 
 fn failed<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> EngineError {

@@ -82,8 +82,10 @@ impl Script {
 #[derive(Clone)]
 pub struct Dummy(Arc<Inner>);
 
+type Director = dyn Fn(&Recipe, Step) -> Script + Send + Sync;
+
 struct Inner {
-    script: Box<dyn Fn(&Recipe, Step) -> Script + Send + Sync>,
+    script: Box<Director>,
     state: Mutex<State>,
 }
 

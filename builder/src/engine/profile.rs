@@ -17,6 +17,10 @@ const INSTALLER_CAPABILITIES: [&str; 8] =
 /// Open files per process. Some programs loop over all possible descriptors, so "unlimited" would be a trap.
 const OPEN_FILES: i64 = 4096;
 
+/// Processes per user, all containers together. The limit that counts is that of the container's own; this one is
+/// there because Podman otherwise asks for four million, which not every host grants.
+const USER_PROCESSES: i64 = 32_768;
+
 const MIB: u64 = 1024 * 1024;
 
 /// The platform string by which engines choose an image's architecture.
@@ -78,7 +82,7 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         // The same number: memory and swap together, hence no swap.
         memory_swap: Some(memory),
         nano_cpus: Some(i64::from(cores(limits)) * 1_000_000_000),
-        ulimits: Some(vec![ulimit("nofile", OPEN_FILES), ulimit("core", 0)]),
+        ulimits: Some(vec![ulimit("nofile", OPEN_FILES), ulimit("nproc", USER_PROCESSES), ulimit("core", 0)]),
         init: Some(true),
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
@@ -92,16 +96,14 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
 }
 
 /// In-memory disks, because they are the only ones with a size that every engine enforces. Their content counts as
-/// the container's memory and is gone when it ends.
+/// the container's memory and is gone when it ends. Podman knows no owner for them, hence the mode that fits all.
 fn disks(profile: Profile, limits: &Limits) -> HashMap<String, String> {
-    let sized = |size| format!("exec,nosuid,nodev,mode=1777,size={size}m");
-    let scratch = |path: &str| (path.to_owned(), sized(limits.disk_mb));
-    let mut disks = HashMap::from([scratch("/tmp"), scratch("/var/tmp")]);
-    if profile == Profile::Locked {
-        let home = format!("exec,nosuid,nodev,uid=1000,gid=1000,mode=0755,size={}m", limits.disk_mb);
-        disks.insert("/builddir".to_owned(), home);
-    }
-    disks
+    let paths: &[&str] = match profile {
+        Profile::Locked => &["/builddir", "/tmp", "/var/tmp"],
+        Profile::Installer { .. } => &["/tmp", "/var/tmp"],
+    };
+    let options = format!("exec,nosuid,nodev,mode=1777,size={}m", limits.disk_mb);
+    paths.iter().map(|path| ((*path).to_owned(), options.clone())).collect()
 }
 
 /// As many cores as asked for, or as there are: engines refuse to promise more.

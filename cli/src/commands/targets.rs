@@ -34,7 +34,7 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
     let mut items = body.items::<TargetView>()?.items;
     items.retain(|item| item.target == wanted);
     let Some(found) = items.first() else {
-        return Err(Failure::usage(format!("there is no target {wanted}"), "`grange targets` lists them"));
+        return Err(Failure::not_found(format!("there is no target {wanted}; `grange targets` lists them")));
     };
     if screen.json {
         let text = serde_json::to_string(found).map_err(|error| Failure::Local(error.into()))?;

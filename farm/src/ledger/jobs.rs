@@ -37,10 +37,10 @@ impl From<sqlx::Error> for StepError {
     }
 }
 
-/// The builders on which an attempt failed, as the `avoid` column has them.
+/// The builders on which an attempt failed or that did not take an offer, as the `avoid` column has them. One that
+/// reports free slots but never takes an offer would otherwise get the same job again and again.
 pub(super) fn avoided(job: &Job) -> String {
-    let mut names: Vec<&str> =
-        job.history.iter().filter(|a| a.started.is_some()).map(|a| a.builder.as_str()).collect();
+    let mut names: Vec<&str> = job.history.iter().map(|attempt| attempt.builder.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     names.join(",")

@@ -22,7 +22,7 @@ mod sigs;
 
 use std::ops::Deref;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,6 +42,10 @@ pub use requests::{PushSeen, RequestFilter};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that read from SQLite at once.
 const LITE_READERS: u32 = 4;
+/// SQLite's code for a file that is busy.
+const LITE_BUSY: &str = "5";
+/// Between two tries to open a file that is busy.
+const LITE_RETRY: Duration = Duration::from_millis(20);
 /// Connections to PostgreSQL.
 const PG_CONNECTIONS: u32 = 16;
 
@@ -171,12 +175,12 @@ impl Db {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(PATIENCE)
             .foreign_keys(true);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options.clone().create_if_missing(true))
-            .await?;
-        migrations.run(&writer).await?;
+        let writer = lite_writer(options.clone().create_if_missing(true)).await?;
+        // SQLite has no lock for migrations of its own: without this one, two processes that are started at once would
+        // both make the tables.
+        let mut alone = writer.begin_with("BEGIN IMMEDIATE").await?;
+        migrations.run_direct(None, &mut *alone, false).await?;
+        alone.commit().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(LITE_READERS)
             .acquire_timeout(PATIENCE)
@@ -216,6 +220,23 @@ impl Db {
                 writer.close().await;
             }
             Db::Pg(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Opens the one connection that writes to a file. When two processes open a new file at once, one is told that it is
+/// busy without being made to wait for the other: SQLite does so while a file becomes a WAL database.
+async fn lite_writer(options: SqliteConnectOptions) -> Result<SqlitePool> {
+    let begun = Instant::now();
+    loop {
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        match pool.connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some(LITE_BUSY) && begun.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(LITE_RETRY).await;
+            }
+            opened => return Ok(opened?),
         }
     }
 }

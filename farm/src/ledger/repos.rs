@@ -135,11 +135,12 @@ impl Tx {
     /// [`LedgerError::LostRace`] when the repo is not at the snapshot's base any more.
     pub async fn publish(&mut self, approved: &Approved) -> Result<i64> {
         let mut before = self.repo(approved.tag()).await?;
-        if before.current != approved.base() {
-            return Err(LedgerError::LostRace { table: "repo", id: approved.tag().to_owned() });
-        }
         if before.version < 0 {
             before = self.create_repo(approved.tag()).await?;
+        }
+        // Looked at last: making the repo may have waited for somebody who made it and put a snapshot into it.
+        if before.current != approved.base() {
+            return Err(LedgerError::LostRace { table: "repo", id: approved.tag().to_owned() });
         }
         let next = Repo {
             current: Some(approved.snapshot()),

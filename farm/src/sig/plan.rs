@@ -102,3 +102,130 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::sig::template::parse;
+
+    /// Something in every field, and the same project for two distributions, whose facts must not be taken for each other's.
+    const FULL: &str = "
+name = 'demo'
+title = 'Demonstration'
+[[member]]
+name = 'ada'
+roles = ['maintainer', 'release-manager']
+[[member]]
+name = 'rex'
+roles = ['release-manager']
+[[project]]
+name = 'hello'
+release = '2'
+dist = '9s'
+arches = ['x86_64', 'aarch64']
+packages = ['hello', 'greeter']
+image = 'image:$arch'
+macros = { vendor = 'Demo', dist = '.demo' }
+branches = ['c9s-sig-demo-next']
+inherit = ['a9s-b-1-release', 'c9s-d-1-testing']
+external-repo = [{ name = 'base', baseurl = 'https://a' }, { name = 'crb', baseurl = 'https://b' }]
+tests = { required = ['installs', 'runs'], suites = { repo = 'tests/demo', branch = 'main' } }
+[[project]]
+name = 'hello'
+release = '2'
+dist = '10s'
+arches = ['x86_64', 'aarch64']
+packages = ['hello', 'greeter']
+";
+
+    /// Every value that differs from this one in one place.
+    fn mutants(value: &Value) -> Vec<Value> {
+        match value {
+            Value::Null => vec![serde_json::json!({ "repo": "tests/other", "branch": "main" })],
+            Value::Bool(truth) => vec![Value::from(!truth)],
+            Value::Number(number) => vec![Value::from(number.as_u64().unwrap() + 1)],
+            Value::String(text) => vec![Value::from(format!("{text}x"))],
+            Value::Array(items) => {
+                let mut all = Vec::new();
+                for (index, item) in items.iter().enumerate() {
+                    let mut without = items.clone();
+                    without.remove(index);
+                    all.push(Value::from(without));
+                    let mut rotated = items.clone();
+                    rotated.rotate_left(index);
+                    all.push(Value::from(rotated));
+                    for mutant in mutants(item) {
+                        let mut changed = items.clone();
+                        changed[index] = mutant;
+                        all.push(Value::from(changed));
+                    }
+                }
+                all
+            }
+            Value::Object(fields) => {
+                let mut all = Vec::new();
+                for (key, item) in fields {
+                    let mut without = fields.clone();
+                    without.remove(key);
+                    all.push(Value::from(without.clone()));
+                    without.insert(format!("{key}x"), item.clone());
+                    all.push(Value::from(without));
+                    for mutant in mutants(item).into_iter().chain([Value::Null]) {
+                        let mut changed = fields.clone();
+                        changed.insert(key.clone(), mutant);
+                        all.push(Value::from(changed));
+                    }
+                }
+                all
+            }
+        }
+    }
+
+    /// A mutant that is no SIG, or the same one, says nothing; every other must show. A field added later is covered too.
+    #[test]
+    fn whatever_differs_shows() {
+        let sig = parse("full.toml", FULL).unwrap();
+        assert_eq!(plan(Some(&sig), &sig), []);
+        let mut counted = 0;
+        for mutant in mutants(&serde_json::to_value(&sig).unwrap()) {
+            let Ok(mut other) = serde_json::from_value::<Sig>(mutant) else { continue };
+            // Projects have no order of their own.
+            other.projects.sort_by_key(crate::sig::Project::stem);
+            // A project knows its SIG's name; one that knows another cannot come from a template.
+            if other == sig || other.projects.iter().any(|project| project.sig != other.name) {
+                continue;
+            }
+            counted += 1;
+            assert_ne!(plan(Some(&sig), &other), [], "{other:?}");
+            assert_ne!(plan(Some(&other), &sig), [], "{other:?}");
+        }
+        assert!(counted > 80, "only {counted} mutants were SIGs");
+    }
+
+    #[test]
+    fn a_change_says_what_was_and_what_will_be() {
+        let sig = parse("full.toml", FULL).unwrap();
+        let mut other = sig.clone();
+        other.projects[0].packages.remove("greeter");
+        other.projects[0].scratch_days = 14;
+        let stem = other.projects[0].stem();
+        assert_eq!(
+            plan(Some(&sig), &other),
+            [
+                Change {
+                    what: format!("package greeter in {stem}"),
+                    from: Some("may be built".into()),
+                    to: None
+                },
+                Change {
+                    what: format!("retention of {stem}"),
+                    from: Some("scratch builds 7 days".into()),
+                    to: Some("scratch builds 14 days".into()),
+                },
+            ]
+        );
+        assert!(plan(None, &sig).iter().all(|change| change.from.is_none() && change.to.is_some()));
+    }
+}

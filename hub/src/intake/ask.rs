@@ -33,7 +33,7 @@ pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answ
     };
     let prepared = prepare(hub, &commit).await?;
     let draft = Draft { kind, project, by: &person.name, retry_of: None };
-    let (request, job) = draft.from_git(hub, &commit, prepared);
+    let (request, job) = draft.for_commit(hub, &commit, prepared);
     let mut tx = hub.db.write().await?;
     insert(&mut tx, &request, job.as_ref()).await?;
     tx.commit().await?;
@@ -105,7 +105,7 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
             let commit = locate(hub, repo, commit).await?;
             // What was missing in the lookaside may be there now.
             let prepared = prepare(hub, &commit).await?;
-            draft.from_git(hub, &commit, prepared)
+            draft.for_commit(hub, &commit, prepared)
         }
         Source::Srpm { srpm } if hub.artifacts.contains(&srpm.digest) => {
             (draft.request(hub, &old.package, Source::Srpm { srpm: srpm.clone() }, None), None)
@@ -162,7 +162,7 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     /// A request for a commit with its first job; or, when nothing can be built from it, a request that says so.
-    pub(super) fn from_git(
+    pub(super) fn for_commit(
         &self,
         hub: &Hub,
         commit: &Commit,

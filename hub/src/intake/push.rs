@@ -47,7 +47,8 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     }
     let community = hub.community().await?;
     let package = package_of(repo)?;
-    if judged && let Err(refused) = community.may_push(pusher, is_admin(hub, pusher).await?, &package, branch) {
+    if judged && let Err(refused) = community.may_push(pusher, is_admin(hub, pusher).await?, &package, branch)
+    {
         return Ok(format!("not built: {refused}"));
     }
     let Some(project) = community.branch(branch) else {
@@ -58,13 +59,9 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     }
     let commit = locate(hub, repo, new).await?;
     let prepared = prepare(hub, &commit).await?;
-    let draft = Draft {
-        kind: RequestKind::Push { branch: branch.clone() },
-        project,
-        by: pusher,
-        retry_of: None,
-    };
-    let (request, job) = draft.from_git(hub, &commit, prepared);
+    let draft =
+        Draft { kind: RequestKind::Push { branch: branch.clone() }, project, by: pusher, retry_of: None };
+    let (request, job) = draft.for_commit(hub, &commit, prepared);
     let url = hub.build_url(request.id);
     let note = match request.closed.as_ref().map(|closed| &closed.verdict) {
         Some(Verdict::Failed { reason }) => format!("build {package} failed: {reason}: {url}"),
@@ -111,7 +108,8 @@ pub async fn sweep(hub: &Hub) -> Answer<()> {
         };
         let community = hub.community().await?;
         for (branch_name, new) in heads {
-            let built = community.branch(&branch_name).is_some_and(|project| project.packages.contains(&package));
+            let built =
+                community.branch(&branch_name).is_some_and(|project| project.packages.contains(&package));
             if !built || hub.db.read().await?.push_seen(&repo, &branch_name, &new).await?.is_some() {
                 continue;
             }

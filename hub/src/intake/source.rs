@@ -60,7 +60,10 @@ pub(super) fn package_of(repo: &str) -> Answer<String> {
     if is_package_name(name) {
         Ok(name.to_owned())
     } else {
-        Err(Problem::invalid(format!("{repo} does not end in a package's name"), "name the repo after its package"))
+        Err(Problem::invalid(
+            format!("{repo} does not end in a package's name"),
+            "name the repo after its package",
+        ))
     }
 }
 
@@ -80,7 +83,9 @@ pub(super) async fn locate(hub: &Hub, repo: &str, revision: &str) -> Answer<Comm
         let fetched = fetch(repo, &hub.config.git_prefixes, &cache, want, FETCH_TIMEOUT).await;
         let fetched = fetched.map_err(|error| match error {
             FetchError::Disk(error) => Problem::Internal(error.into()),
-            error => Problem::invalid(error.to_string(), "check the URL, the branch or commit, and the server"),
+            error => {
+                Problem::invalid(error.to_string(), "check the URL, the branch or commit, and the server")
+            }
         })?;
         return Ok(Commit { path: fetched.repo, repo: repo.to_owned(), package, id: fetched.commit });
     }
@@ -141,8 +146,15 @@ async fn lookaside(hub: &Hub, package: &str, wanted: &[SourceRef]) -> Answer<Res
     let mut missing = Vec::new();
     for source in wanted {
         match tx.lookaside(package, &source.file, source.hash.as_str(), &source.hex).await? {
-            Some(file) => found.push(Input { name: source.file.clone(), digest: file.digest, size: file.size }),
-            None => missing.push(format!("{} ({} {})", source.file, source.hash.as_str().to_uppercase(), source.hex)),
+            Some(file) => {
+                found.push(Input { name: source.file.clone(), digest: file.digest, size: file.size })
+            }
+            None => missing.push(format!(
+                "{} ({} {})",
+                source.file,
+                source.hash.as_str().to_uppercase(),
+                source.hex
+            )),
         }
     }
     if missing.is_empty() {
@@ -155,6 +167,8 @@ async fn lookaside(hub: &Hub, package: &str, wanted: &[SourceRef]) -> Answer<Res
 }
 
 /// Runs file and git work away from the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
     tokio::task::spawn_blocking(work).await.context("a task of the hub ended early")?
 }

@@ -122,7 +122,9 @@ pub(super) async fn read_source(hub: &Hub, srpm: &Input) -> Answer<Result<rpms::
     match read {
         Err(rpms::RpmError::Disk(error)) => Err(Problem::Internal(error.into())),
         Err(error) => Ok(Err(error.to_string())),
-        Ok(read) => Ok(read.read.must_be_called(&srpm.name).map_err(|error| error.to_string()).map(|()| read)),
+        Ok(read) => {
+            Ok(read.read.must_be_called(&srpm.name).map_err(|error| error.to_string()).map(|()| read))
+        }
     }
 }
 
@@ -212,7 +214,10 @@ async fn repo_sources(
 }
 
 /// Layers as repos with priorities, in their order; `None` while one of them is behind its tag.
-pub(super) async fn layer_sources(tx: &mut Tx, layers: Vec<Layer>) -> Result<Option<Vec<RepoSource>>, LedgerError> {
+pub(super) async fn layer_sources(
+    tx: &mut Tx,
+    layers: Vec<Layer>,
+) -> Result<Option<Vec<RepoSource>>, LedgerError> {
     let mut sources = Vec::new();
     let mut priority = FIRST_PRIORITY;
     for layer in layers {

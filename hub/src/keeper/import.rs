@@ -11,8 +11,8 @@ use farm::request::{Closed, Request, Verdict};
 use farm::sig::Stage;
 use farm::snapshot::{Rpm, RpmKind};
 
-use super::builds::{close, read_source, source_rpm};
 use super::Progress;
+use super::builds::{close, read_source, source_rpm};
 use crate::problem::{Answer, Problem};
 use crate::rpms::{self, RpmError};
 use crate::state::Hub;
@@ -53,7 +53,11 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
     };
     if !tx.insert_build(&build).await? {
         drop(tx);
-        return fail(format!("{} was built by somebody else meanwhile: raise Release in the spec", build.nvr)).await;
+        return fail(format!(
+            "{} was built by somebody else meanwhile: raise Release in the spec",
+            build.nvr
+        ))
+        .await;
     }
     tx.tag_build(&project.tag(Stage::Candidate), &build, hub.now()).await?;
     tx.insert_promotion(&Promotion {
@@ -81,8 +85,10 @@ async fn built_rpms(hub: &Hub, jobs: &[Job], source_name: &str) -> Answer<Result
     let mut rpms: BTreeMap<String, Rpm> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.kind == JobKind::Build) {
         let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
-        let files: Vec<Artifact> =
-            files.into_iter().filter(|file| file.name.ends_with(".rpm") && !file.name.ends_with(".src.rpm")).collect();
+        let files: Vec<Artifact> = files
+            .into_iter()
+            .filter(|file| file.name.ends_with(".rpm") && !file.name.ends_with(".src.rpm"))
+            .collect();
         if files.is_empty() {
             return Ok(Err(format!("no RPM came out of the build on {}", job.arch)));
         }

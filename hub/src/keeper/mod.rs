@@ -88,7 +88,9 @@ where
 pub(crate) fn log(what: &str, problem: &Problem) {
     match problem {
         Problem::Conflict { what: why, .. } => tracing::debug!(what, why, "somebody else was quicker"),
-        Problem::Internal(cause) => tracing::error!(what, cause = format!("{cause:#}"), "the keeper could not go on with {what}"),
+        Problem::Internal(cause) => {
+            tracing::error!(what, cause = format!("{cause:#}"), "the keeper could not go on with {what}")
+        }
         other => tracing::error!(what, "the keeper could not go on with {what}: {other}"),
     }
 }

@@ -45,15 +45,18 @@ async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
     match &promotion.state {
         PromotionState::Composing => compose(hub, &promotion).await,
         PromotionState::InTesting { request: Some(request), .. } => {
-            let over = hub.db.read().await?.request(*request).await?.is_none_or(|request| request.closed.is_some());
+            let over =
+                hub.db.read().await?.request(*request).await?.is_none_or(|request| request.closed.is_some());
             if over { ask(hub, &promotion).await } else { Ok(Progress::None) }
         }
-        PromotionState::InTesting { request: None, .. } | PromotionState::Ready { .. } => ask(hub, &promotion).await,
+        PromotionState::InTesting { request: None, .. } | PromotionState::Ready { .. } => {
+            ask(hub, &promotion).await
+        }
         PromotionState::Approved { .. } => move_pointer(hub, &promotion).await,
         PromotionState::Publishing { snapshot, .. } => show(hub, &promotion, *snapshot).await,
-        PromotionState::Published { .. } | PromotionState::Rejected { .. } | PromotionState::Withdrawn { .. } => {
-            Ok(Progress::None)
-        }
+        PromotionState::Published { .. }
+        | PromotionState::Rejected { .. }
+        | PromotionState::Withdrawn { .. } => Ok(Progress::None),
     }
 }
 
@@ -98,8 +101,11 @@ async fn draft(tx: &mut Tx, promotion: &Promotion) -> Answer<Result<Draft, Vec<S
         if promotion.to == Stage::Release && !in_testing {
             against.push(format!("{} is not in {} any more", build.nvr, project.tag(Stage::Testing)));
         }
-        let newer = live.iter().flat_map(|s| &s.members).find(|m| m.package == build.nvr.name && m.build > *id);
-        if promotion.by == GATE && let Some(newer) = newer {
+        let newer =
+            live.iter().flat_map(|s| &s.members).find(|m| m.package == build.nvr.name && m.build > *id);
+        if promotion.by == GATE
+            && let Some(newer) = newer
+        {
             against.push(format!("superseded: {} has passed meanwhile", newer.nvr));
         }
         set.push(build.member());
@@ -154,7 +160,8 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
         }
         Some(request.id)
     };
-    tx.step_promotion(promotion, PromotionEvent::Composed { snapshot: snapshot.id, request }, hub.now()).await?;
+    tx.step_promotion(promotion, PromotionEvent::Composed { snapshot: snapshot.id, request }, hub.now())
+        .await?;
     tx.commit().await?;
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
     Ok(Progress::Made)
@@ -320,7 +327,9 @@ async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
             drop(tx);
             let why = missing
                 .iter()
-                .map(|requirement| format!("suite {} has shown nothing on {}", requirement.suite, requirement.arch))
+                .map(|requirement| {
+                    format!("suite {} has shown nothing on {}", requirement.suite, requirement.arch)
+                })
                 .collect();
             return reject(hub, promotion, why).await;
         }
@@ -337,16 +346,18 @@ async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress
         Decision::Approved(approved) => {
             let community = tx.community().await?;
             let Some((project, stage)) = community.tag(approved.tag()) else {
-                return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
+                return Err(Problem::Internal(anyhow::anyhow!(
+                    "{} was approved, but it is no tag",
+                    approved.tag()
+                )));
             };
             let revision = tx.publish(&approved).await?;
             // The snapshot enters the public tree before the pointer moves, and becomes visible only after: whichever line
             // is the last before a crash, users see what was live or what is.
             let staged = hub.staging.join(approved.snapshot().to_string());
-            hub.public
-                .admit(&approved, project, stage, &staged)
-                .await
-                .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
+            hub.public.admit(&approved, project, stage, &staged).await.with_context(|| {
+                format!("cannot bring snapshot {} into the public tree", approved.snapshot())
+            })?;
             tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
             tx.commit().await?;
             tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
@@ -376,10 +387,9 @@ async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress
 /// Makes the public tree show what the pointer says, then says that it does.
 async fn show(hub: &Hub, promotion: &Kept<Promotion>, snapshot: SnapshotId) -> Answer<Progress> {
     let mut tx = hub.db.read().await?;
-    let snapshot = tx
-        .snapshot(snapshot)
-        .await?
-        .ok_or_else(|| Problem::Internal(anyhow::anyhow!("published snapshot {snapshot} is not in the ledger")))?;
+    let snapshot = tx.snapshot(snapshot).await?.ok_or_else(|| {
+        Problem::Internal(anyhow::anyhow!("published snapshot {snapshot} is not in the ledger"))
+    })?;
     // A later promotion may have moved the pointer already; the tree then shows that one.
     let current = tx.repo(&snapshot.tag).await?.current;
     drop(tx);

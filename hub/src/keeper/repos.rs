@@ -67,8 +67,9 @@ async fn follow_pointer(hub: &Hub, repo: &Repo) -> Answer<()> {
         return Ok(());
     }
     let snapshot = hub.db.read().await?.snapshot(current).await?;
-    let snapshot = snapshot
-        .ok_or_else(|| Problem::Internal(anyhow::anyhow!("{} points at {current}, which is not in the ledger", repo.tag)))?;
+    let snapshot = snapshot.ok_or_else(|| {
+        Problem::Internal(anyhow::anyhow!("{} points at {current}, which is not in the ledger", repo.tag))
+    })?;
     show(hub, &snapshot).await
 }
 

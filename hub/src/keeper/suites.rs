@@ -30,7 +30,9 @@ pub(super) fn folder_of(tree: &[u8], folder: &str) -> std::io::Result<Option<Sui
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let Ok(below) = path.strip_prefix(folder) else { continue };
-        if below.as_os_str().is_empty() || !below.components().all(|part| matches!(part, Component::Normal(_))) {
+        if below.as_os_str().is_empty()
+            || !below.components().all(|part| matches!(part, Component::Normal(_)))
+        {
             continue;
         }
         let mode = entry.header().mode()?;
@@ -41,8 +43,11 @@ pub(super) fn folder_of(tree: &[u8], folder: &str) -> std::io::Result<Option<Sui
                 Content::File(bytes)
             }
             tar::EntryType::Symlink => match entry.link_name()? {
-                Some(target) => Content::Link(target.into_owned()),
-                None => continue,
+                // A link that leaves the suite's folder would point to something else where the suite runs.
+                Some(target) if target.components().all(|part| matches!(part, Component::Normal(_))) => {
+                    Content::Link(target.into_owned())
+                }
+                Some(_) | None => continue,
             },
             _ => continue,
         };
@@ -71,6 +76,7 @@ pub(super) fn combine(suites: &BTreeMap<String, Suite>) -> std::io::Result<Vec<u
                     header.set_entry_type(tar::EntryType::Symlink);
                     header.set_size(0);
                     header.set_mode(0o777);
+                    owned_by_root(&mut header);
                     builder.append_link(&mut header, &path, target)?;
                 }
             }
@@ -79,12 +85,24 @@ pub(super) fn combine(suites: &BTreeMap<String, Suite>) -> std::io::Result<Vec<u
     builder.into_inner()
 }
 
-fn append_file(builder: &mut tar::Builder<Vec<u8>>, path: &Path, mode: u32, bytes: &[u8]) -> std::io::Result<()> {
+fn append_file(
+    builder: &mut tar::Builder<Vec<u8>>,
+    path: &Path,
+    mode: u32,
+    bytes: &[u8],
+) -> std::io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes.len() as u64);
     header.set_mode(mode & 0o777);
-    header.set_mtime(0);
+    owned_by_root(&mut header);
     builder.append_data(&mut header, path, bytes)
+}
+
+/// Equal folders make equal tars, and readers want an owner.
+fn owned_by_root(header: &mut tar::Header) {
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
 }
 
 /// Runs every provider's suite. A failure of one is a failure of all; a skipped one (exit 77) is a skip of all, unless
@@ -129,14 +147,20 @@ mod tests {
 
     #[test]
     fn a_suite_is_found_in_its_tree_and_nowhere_else() {
-        let tree = tree(&[("hello.spec", "x"), ("tests/runs/run.sh", "true"), ("tests/runs-not/run.sh", "false")]);
+        let tree =
+            tree(&[("hello.spec", "x"), ("tests/runs/run.sh", "true"), ("tests/runs-not/run.sh", "false")]);
         assert_eq!(folder_of(&tree, "tests/runs").unwrap().unwrap().0.len(), 1);
         assert!(folder_of(&tree, "tests/other").unwrap().is_none());
     }
 
     #[test]
     fn all_providers_run_and_one_failure_fails_the_suite() {
-        for (first, second, code) in [("exit 0", "exit 0", 0), ("exit 0", "exit 3", 1), ("exit 77", "exit 0", 77), ("exit 3", "exit 77", 1)] {
+        for (first, second, code) in [
+            ("exit 0", "exit 0", 0),
+            ("exit 0", "exit 3", 1),
+            ("exit 77", "exit 0", 77),
+            ("exit 3", "exit 77", 1),
+        ] {
             let suites = [("a", first), ("b", second)]
                 .into_iter()
                 .map(|(name, script)| {

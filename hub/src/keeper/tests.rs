@@ -12,7 +12,12 @@ use super::Progress;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
-pub(super) async fn close(hub: &Hub, request: &Kept<Request>, jobs: &[Job], verdict: Verdict) -> Answer<Progress> {
+pub(super) async fn close(
+    hub: &Hub,
+    request: &Kept<Request>,
+    jobs: &[Job],
+    verdict: Verdict,
+) -> Answer<Progress> {
     let RequestKind::Test { snapshot, .. } = request.kind else {
         return Err(Problem::Internal(anyhow::anyhow!("request {} is no test", request.id)));
     };
@@ -33,7 +38,9 @@ pub(super) async fn close(hub: &Hub, request: &Kept<Request>, jobs: &[Job], verd
 
 /// What a job showed of a content. A run that did not come to an end shows nothing good.
 fn result(job: &Job, content: &Digest) -> Option<TestResult> {
-    let (JobKind::Test { suite }, JobState::Done { at, outcome, .. }) = (&job.kind, &job.state) else { return None };
+    let (JobKind::Test { suite }, JobState::Done { at, outcome, .. }) = (&job.kind, &job.state) else {
+        return None;
+    };
     let verdict = match outcome {
         Outcome::Passed => TestVerdict::Passed,
         Outcome::FailedByPackage { reason } => TestVerdict::Failed { reason: reason.clone() },

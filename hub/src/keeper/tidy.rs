@@ -9,6 +9,9 @@ use crate::intake;
 use crate::problem::Answer;
 use crate::state::Hub;
 
+/// How long a blob may be stored before it is noted in the ledger.
+const FRESH: Duration = Duration::from_secs(3600);
+
 pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_millis(hub.config.sweep_ms);
     while !*stop.borrow() {
@@ -41,12 +44,12 @@ pub(super) async fn expire(hub: &Hub) -> Answer<()> {
     Ok(())
 }
 
-/// Removes blobs nothing in the ledger needs. An upload of the same content may have been noted since: look again, in a
-/// transaction that keeps others from noting it meanwhile.
+/// Removes blobs nothing in the ledger needs. What was stored a moment ago may be about to be noted and stays; then it is
+/// removed with the next thing that lets go of it.
 async fn remove_unheld(hub: &Hub, blobs: &[Digest]) -> Answer<()> {
     let mut tx = hub.db.write().await?;
     for digest in blobs {
-        if !tx.is_held(digest).await? {
+        if !tx.is_held(digest).await? && hub.artifacts.age(digest).is_some_and(|age| age > FRESH) {
             let removed = hub.artifacts.remove(digest);
             removed.map_err(|error| crate::problem::Problem::Internal(error.into()))?;
         }

@@ -1,6 +1,7 @@
 //! A builder fetches the snapshots its recipe names: what is live, what was live when the job was planned, or what is
 //! to be tested.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use axum::extract::State;
@@ -11,6 +12,7 @@ use farm::ids::{JobId, SnapshotId};
 use farm::message::Manifest;
 use farm::recipe::{Recipe, RepoOrigin};
 use serde::Deserialize;
+use tokio::fs::File;
 use utoipa::IntoParams;
 
 use super::Attempt;
@@ -54,12 +56,16 @@ pub(in crate::http) async fn manifest(
     Path(Which { id }): Path<Which>,
     Query(For { arch }): Query<For>,
 ) -> Answer<Json<Manifest>> {
-    let folder = place_of(&hub, &attempt.job.recipe, id)?;
-    let read = blocking(move || manifest::read(&folder, id, arch.as_str())).await;
-    read.map(Json).map_err(|error| match error {
-        ManifestError::NoFolder { .. } => Problem::NotFound { what: error.to_string() },
-        ManifestError::Broken { .. } | ManifestError::Disk(_) => Problem::Internal(error.into()),
-    })
+    for place in places_of(&hub, &attempt.job.recipe, id)? {
+        match blocking(move || manifest::read(&place, id, arch.as_str())).await {
+            Ok(manifest) => return Ok(Json(manifest)),
+            Err(ManifestError::NoFolder { .. }) => {}
+            Err(error @ (ManifestError::Broken { .. } | ManifestError::Disk(_))) => {
+                return Err(Problem::Internal(error.into()));
+            }
+        }
+    }
+    Err(Problem::NotFound { what: format!("snapshot {id} has nothing for {arch}") })
 }
 
 /// A file of a snapshot's repo for one architecture.
@@ -74,33 +80,41 @@ pub(in crate::http) async fn file(
     Path(WhichFile { id, path }): Path<WhichFile>,
     Query(For { arch }): Query<For>,
 ) -> Answer<Response> {
-    let missing = || Problem::NotFound { what: format!("snapshot {id} has no such file for {arch}") };
-    let folder = place_of(&hub, &attempt.job.recipe, id)?;
-    let place = file_in(&folder, arch.as_str(), &path).ok_or_else(missing)?;
-    let file = tokio::fs::File::open(&place).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => missing(),
-        _ => error.into(),
-    })?;
-    let meta = file.metadata().await?;
-    if !meta.is_file() {
-        return Err(missing());
-    }
+    let (file, size) = open(&hub, &attempt.job.recipe, id, arch, &path).await?;
     Response::builder()
         .header(header::CONTENT_TYPE, "application/octet-stream")
-        .header(header::CONTENT_LENGTH, meta.len())
-        .body(stream::body_of(file, meta.len()))
+        .header(header::CONTENT_LENGTH, size)
+        .body(stream::body_of(file, size))
         .map_err(|error| Problem::Internal(error.into()))
 }
 
-/// Where a snapshot is that the recipe names. It moves from staging into its tree when it becomes live, so the tree is
-/// looked into last: what has left staging by then is there.
-fn place_of(hub: &Hub, recipe: &Recipe, id: SnapshotId) -> Answer<PathBuf> {
+/// Opens a file of a snapshot; gives its size too.
+async fn open(hub: &Hub, recipe: &Recipe, id: SnapshotId, arch: Arch, path: &str) -> Answer<(File, u64)> {
+    for place in places_of(hub, recipe, id)? {
+        let Some(place) = file_in(&place, arch.as_str(), path) else { break };
+        match File::open(&place).await {
+            Ok(file) => {
+                let meta = file.metadata().await?;
+                if meta.is_file() {
+                    return Ok((file, meta.len()));
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Problem::NotFound { what: format!("snapshot {id} has no such file for {arch}") })
+}
+
+/// Where a snapshot may be that the recipe names. It moves from staging into its tree when it becomes live, so staging
+/// is looked into first: what has left it by then is found in the tree.
+fn places_of(hub: &Hub, recipe: &Recipe, id: SnapshotId) -> Answer<[PathBuf; 3]> {
     let named = recipe.repos.iter().any(|repo| match &repo.origin {
         RepoOrigin::Snapshot { id: named } => *named == id,
         RepoOrigin::External { .. } => false,
     });
-    let staged = hub.staging.join(id.to_string());
-    let places = [staged, hub.candidates.dir(id), hub.public.dir(id)];
-    let place = places.into_iter().find(|place| named && place.is_dir());
-    place.ok_or_else(|| Problem::not_found("snapshot", id))
+    if !named {
+        return Err(Problem::not_found("snapshot", id));
+    }
+    Ok([hub.staging.join(id.to_string()), hub.candidates.dir(id), hub.public.dir(id)])
 }

@@ -1,0 +1,94 @@
+//! What an attempt leaves in the engine: committed images on purpose, and everything else until it is reaped.
+
+use std::collections::HashMap;
+
+use bollard::errors::Error as Bollard;
+use bollard::models::ContainerConfig;
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+};
+
+use super::{CONFLICT, Docker, NOT_FOUND, failed};
+use crate::engine::EngineError;
+use crate::engine::spec::{ContainerId, ImageId, Owner};
+
+type Label = (&'static str, String);
+
+impl Docker {
+    pub(in crate::engine) async fn commit(
+        &self,
+        container: &ContainerId,
+        owner: &Owner,
+    ) -> Result<ImageId, EngineError> {
+        let labels = owner.labels().map(|(name, value)| format!("LABEL {name}={value}")).join("\n");
+        let options =
+            CommitContainerOptionsBuilder::default().container(&container.0).changes(&labels).build();
+        let image = self.client.commit_container(options, ContainerConfig::default()).await;
+        image.map(|image| ImageId(image.id)).map_err(failed("commit a container"))
+    }
+
+    pub(in crate::engine) async fn reap(&self, labels: &[Label]) -> Result<(), EngineError> {
+        for container in self.containers(labels).await? {
+            self.remove(&container).await?;
+        }
+        self.remove_images(self.images(labels).await?).await
+    }
+
+    /// An image cannot go before those that were made from it, and their dates are too coarse to tell which those are.
+    async fn remove_images(&self, mut images: Vec<String>) -> Result<(), EngineError> {
+        loop {
+            let before = images.len();
+            let mut kept = Vec::new();
+            let mut trouble = None;
+            for image in images {
+                let options = RemoveImageOptionsBuilder::default().force(true).build();
+                match self.client.remove_image(&image, Some(options), None).await {
+                    Ok(_) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND, .. }) => {}
+                    Err(error) => {
+                        kept.push(image);
+                        trouble = Some(error);
+                    }
+                }
+            }
+            match trouble {
+                None => return Ok(()),
+                Some(error) if kept.len() == before => return Err(failed("remove an image")(error)),
+                Some(_) => images = kept,
+            }
+        }
+    }
+
+    pub(in crate::engine) async fn leftovers(&self, labels: &[Label]) -> Result<usize, EngineError> {
+        Ok(self.containers(labels).await?.len() + self.images(labels).await?.len())
+    }
+
+    async fn containers(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters(labels)).build();
+        let found = self.client.list_containers(Some(options)).await.map_err(failed("list containers"))?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    async fn images(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
+        // All: an image from which another was made is not listed otherwise.
+        let options = ListImagesOptionsBuilder::default().all(true).filters(&filters(labels)).build();
+        let found = self.client.list_images(Some(options)).await.map_err(failed("list images"))?;
+        Ok(found.into_iter().map(|image| image.id).collect())
+    }
+
+    pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.client.remove_container(id, Some(options)).await {
+            // A conflict means that somebody else's removal of it is under way.
+            Ok(()) | Err(Bollard::DockerResponseServerError { status_code: NOT_FOUND | CONFLICT, .. }) => {
+                Ok(())
+            }
+            Err(error) => Err(failed("remove a container")(error)),
+        }
+    }
+}
+
+fn filters(labels: &[Label]) -> HashMap<String, Vec<String>> {
+    let labels = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    HashMap::from([("label".to_owned(), labels)])
+}

@@ -1,0 +1,114 @@
+//! Promotions, test results and the gate.
+
+use farm::gate::Decision;
+use farm::ids::PromotionId;
+use farm::ledger::{Db, LedgerError, PromotionFilter};
+use farm::promotion::{PromotionEvent, PromotionState};
+use farm::sig::Stage;
+use farm::stamp::Stamp;
+
+use crate::on_both;
+use crate::samples::{NOON, TESTING, build, id, later, passed, promotion, sig, snapshot};
+
+on_both!(
+    contract_a_promotion_steps_on_once,
+    contract_promotions_are_filtered_and_paged,
+    contract_a_job_gives_one_result,
+    contract_the_gate_sees_what_the_transaction_sees,
+);
+
+async fn contract_a_promotion_steps_on_once(db: Db) {
+    let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
+    let one = promotion(1, Stage::Testing, &shown);
+    let mut tx = db.write().await.unwrap();
+    tx.insert_promotion(&one).await.unwrap();
+    tx.insert_promotion(&promotion(2, Stage::Release, &shown)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = db.write().await.unwrap();
+    let before = tx.promotion(one.id).await.unwrap().unwrap();
+    assert_eq!(before.value, one);
+    assert_eq!(tx.promotion(id(9)).await.unwrap(), None);
+    assert_eq!(tx.unsettled_promotions().await.unwrap(), [one.id, id(2)]);
+    let visible = tx.step_promotion(&before, PromotionEvent::Visible, NOON).await.unwrap_err();
+    assert!(matches!(visible, LedgerError::Refused(_)));
+    let withdraw = || PromotionEvent::Withdraw { by: "alice".to_owned() };
+    let next = tx.step_promotion(&before, withdraw(), NOON).await.unwrap();
+    assert!(matches!(next.state, PromotionState::Withdrawn { .. }));
+    let again = tx.step_promotion(&before, withdraw(), NOON).await.unwrap_err();
+    assert!(matches!(again, LedgerError::LostRace { table: "promotion", .. }));
+    tx.commit().await.unwrap();
+    assert_eq!(db.read().await.unwrap().unsettled_promotions().await.unwrap(), [id(2)]);
+}
+
+async fn contract_promotions_are_filtered_and_paged(db: Db) {
+    let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
+    let mut tx = db.write().await.unwrap();
+    for number in 1..=6 {
+        let mut one = promotion(number, Stage::Testing, &shown);
+        if number % 2 == 0 {
+            one.state = PromotionState::Withdrawn { by: "alice".to_owned(), at: Stamp::ZERO };
+        }
+        if number > 4 {
+            ("cloud".clone_into(&mut one.sig), "cloud9s-x-1-el9s".clone_into(&mut one.target));
+        }
+        tx.insert_promotion(&one).await.unwrap();
+    }
+    let all = PromotionFilter { limit: 9, ..PromotionFilter::default() };
+    let text = |text: &str| Some(text.to_owned());
+    let cases: [(PromotionFilter, &[i64]); 6] = [
+        (all.clone(), &[6, 5, 4, 3, 2, 1]),
+        (PromotionFilter { sig: text("cloud"), ..all.clone() }, &[6, 5]),
+        (PromotionFilter { target: text("cloud9s-x-1-el9s"), settled: Some(true), ..all.clone() }, &[6]),
+        (PromotionFilter { settled: Some(false), ..all.clone() }, &[5, 3, 1]),
+        (PromotionFilter { settled: Some(true), before: Some(id(6)), ..all.clone() }, &[4, 2]),
+        (PromotionFilter { before: Some(id(5)), limit: 2, ..all.clone() }, &[4, 3]),
+    ];
+    for (filter, expected) in cases {
+        let found: Vec<PromotionId> =
+            tx.promotions(&filter).await.unwrap().into_iter().map(|promotion| promotion.id).collect();
+        assert_eq!(found, expected.iter().map(|number| id(*number)).collect::<Vec<_>>(), "{filter:?}");
+    }
+}
+
+async fn contract_a_job_gives_one_result(db: Db) {
+    let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
+    let other = snapshot(2, TESTING, None, &build(2, "a", "2"));
+    let first = passed(1, &shown.content);
+    let mut tx = db.write().await.unwrap();
+    tx.insert_result(&first).await.unwrap();
+    tx.insert_result(&farm::gate::TestResult { at: later(5), ..first.clone() }).await.unwrap();
+    tx.insert_result(&passed(2, &shown.content)).await.unwrap();
+    tx.insert_result(&passed(3, &other.content)).await.unwrap();
+    assert_eq!(tx.results(&shown.content).await.unwrap(), [first, passed(2, &shown.content)]);
+}
+
+async fn contract_the_gate_sees_what_the_transaction_sees(db: Db) {
+    let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
+    let one = promotion(1, Stage::Testing, &shown);
+    let mut tx = db.write().await.unwrap();
+    assert!(matches!(tx.ask_gate(&one).await.unwrap(), Decision::Refused(_)), "there is no such target");
+    tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
+    assert!(matches!(tx.ask_gate(&one).await.unwrap(), Decision::Refused(_)), "there is no such snapshot");
+    tx.insert_snapshot(&shown).await.unwrap();
+    assert!(matches!(tx.ask_gate(&one).await.unwrap(), Decision::Missing(missing) if missing.len() == 1));
+    tx.insert_result(&passed(1, &shown.content)).await.unwrap();
+    let Decision::Approved(yes) = tx.ask_gate(&one).await.unwrap() else {
+        panic!("nothing speaks against it")
+    };
+    assert_eq!((yes.tag(), yes.snapshot(), yes.base()), (TESTING, shown.id, None));
+    tx.publish(&yes).await.unwrap();
+    assert_eq!(tx.ask_gate(&one).await.unwrap(), Decision::Outdated);
+
+    let release = snapshot(2, "storage9s-gluster-11-release", None, &build(1, "a", "1"));
+    let mut to_release = promotion(2, Stage::Release, &release);
+    tx.insert_snapshot(&release).await.unwrap();
+    assert_eq!(tx.ask_gate(&to_release).await.unwrap(), Decision::NeedsApproval);
+    to_release.approver = Some("alice".to_owned());
+    assert!(matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Refused(_)));
+    to_release.approver = Some("rita".to_owned());
+    assert!(matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Approved(yes) if yes.by() == "rita"));
+
+    to_release.state = PromotionState::Composing;
+    assert!(matches!(tx.ask_gate(&to_release).await, Err(LedgerError::Refused(_))));
+}
