@@ -12,9 +12,21 @@ pub(crate) fn broken_limit(tail: &str, limits: &Limits) -> Option<String> {
         Some(format!("no space left on the build's disk (limit {} MiB)", limits.disk_mb))
     } else if says("Resource temporarily unavailable") || says("fork: retry") {
         Some(format!("reached the limit of {} processes", limits.pids))
+    } else if tail.lines().any(was_killed) {
+        Some(format!("a process was killed, most likely for want of memory (limit {} MiB)", limits.memory_mb))
     } else {
         None
     }
+}
+
+/// Is this how bash reports a command that got the signal KILL, "file: line 7:  42 Killed  python3"? Engines do not
+/// always say that the kernel killed something.
+fn was_killed(line: &str) -> bool {
+    let Some((_, rest)) = line.split_once(": line ") else { return false };
+    let mut words = rest.split_whitespace();
+    words.next().is_some_and(|number| number.ends_with(':'))
+        && words.next().is_some_and(|process| process.bytes().all(|byte| byte.is_ascii_digit()))
+        && words.next() == Some("Killed")
 }
 
 /// Why rpmbuild failed, from the end of its log, whose name is `log`.
@@ -180,7 +192,12 @@ mod tests {
         assert_eq!(disk.unwrap(), "no space left on the build's disk (limit 3072 MiB)");
         let fork = broken_limit("/bin/sh: fork: retry: Resource temporarily unavailable\n", &limits);
         assert_eq!(fork.unwrap(), "reached the limit of 512 processes");
-        assert_eq!(broken_limit("all is well", &limits), None);
+        let killed = broken_limit(
+            "/var/tmp/rpm-tmp.x: line 31:    12 Killed                  python3 <<'EOF'",
+            &limits,
+        );
+        assert!(killed.unwrap().contains("most likely for want of memory (limit 4096 MiB)"));
+        assert_eq!(broken_limit("line 3: Killed the cat: line 7: x\nall is well", &limits), None);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) 
     let mut offers = bus.offers(&config.name).await;
     tokio::select! {
         () = clear_engine(&tools) => {}
-        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        () = told(&mut stop) => return Ok(()),
     }
     let mut crew = Crew { bus, tools, config, attempts: JoinSet::new(), running: BTreeMap::new() };
     let mut stops = crew.bus.stops().await;
@@ -64,7 +64,7 @@ pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) 
         let free = well && crew.running.len() < crew.config.slots as usize;
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = told(&mut stop) => break,
             Some(ended) = crew.attempts.join_next_with_id() => {
                 crew.ended(ended).await;
                 crew.announce(!well).await;
@@ -79,6 +79,11 @@ pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) 
     }
     crew.wind_up().await;
     Ok(())
+}
+
+/// Waits for the end: the value becomes true, or nobody is left who could set it.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _true_or_gone = stop.wait_for(|stop| *stop).await;
 }
 
 fn prepare(config: &Config, engine: Engine) -> anyhow::Result<(Arc<Tools>, std::fs::File)> {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::{
     build, builders, builds, cancel, completion, download, log, login, lookaside, person, promote, promotions,
-    repos, retry, scratch, show, sig, status, tags, targets, watch, whoami, withdraw,
+    repos, retry, scratch, show, sig, standalone, status, tags, targets, watch, whoami, withdraw,
 };
 use crate::failure::Failure;
 use crate::screen::{Colour, Screen};
@@ -112,6 +112,8 @@ pub enum Command {
     /// People and their tokens, on the hub's own machine
     #[command(subcommand)]
     Person(person::Command),
+    /// Run a whole farm in this process: hub, scheduler and builder
+    Standalone(standalone::Args),
     /// Print a completion script for your shell
     Completion(completion::Args),
 }
@@ -146,6 +148,7 @@ pub async fn run(cli: Cli, environment: &Environment, screen: &mut Screen) -> Re
         Command::Login(args) => login::run(args, &flags, environment, screen).await,
         Command::Whoami(args) => whoami::run(args, &client()?, screen).await,
         Command::Person(command) => person::run(command, screen).await,
+        Command::Standalone(args) => standalone::run(args, environment, screen).await,
         Command::Completion(args) => completion::run(&args, screen),
     }
 }

@@ -142,13 +142,13 @@ impl Client {
         self.called(call).await
     }
 
-    /// Sends a form, with a file in it if one is given.
+    /// Sends a form to the lookaside, with a file in it if one is given. The lookaside speaks the protocol of dist-git
+    /// clients, so it lies beside the API and not below it.
     ///
     /// # Errors
     /// As [`Client::post_file`].
-    pub async fn post_form(
+    pub async fn post_to_lookaside(
         &self,
-        path: &[&str],
         fields: &[(&str, String)],
         file: Option<(&str, &Path)>,
     ) -> Result<Body, Failure> {
@@ -161,7 +161,8 @@ impl Client {
             let part = reqwest::multipart::Part::stream_with_length(body, size).file_name(file_name(path)?);
             form = form.part(name.to_owned(), part);
         }
-        self.called(self.call(Method::POST, path, &[])?.multipart(form)).await
+        let call = self.call_site(Method::POST, &["lookaside", "upload"], &[])?;
+        self.called(call.multipart(form)).await
     }
 
     /// Reads something that may be long: the caller takes the answer apart.
@@ -179,12 +180,16 @@ impl Client {
     }
 
     fn call(&self, method: Method, path: &[&str], query: Query<'_>) -> Result<RequestBuilder, Failure> {
+        let path: Vec<&str> = ["api", "v1"].into_iter().chain(path.iter().copied()).collect();
+        self.call_site(method, &path, query)
+    }
+
+    fn call_site(&self, method: Method, path: &[&str], query: Query<'_>) -> Result<RequestBuilder, Failure> {
         let mut url = self.settings.url.clone();
         // Segments are escaped one by one, so that nothing a user types leads to another address.
         url.path_segments_mut()
             .map_err(|()| Failure::usage(format!("`{}` is not the address of a hub", self.base()), "see --url"))?
             .pop_if_empty()
-            .extend(["api", "v1"])
             .extend(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);

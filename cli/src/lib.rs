@@ -13,6 +13,7 @@ mod logs;
 pub mod render;
 pub mod screen;
 pub mod settings;
+pub mod standalone;
 mod strict;
 
 pub use cli::{Cli, run};

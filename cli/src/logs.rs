@@ -11,6 +11,8 @@ use crate::failure::Failure;
 use crate::follow::Spinner;
 use crate::screen::{Screen, Tone};
 
+/// Bytes of a log that are held at once.
+const PIECE: u64 = 4 * 1024 * 1024;
 /// What a builder did and when: not what a maintainer looks for.
 const DIARY: &str = "state.log";
 
@@ -76,18 +78,16 @@ pub(crate) struct Piece {
     pub(crate) size: Option<u64>,
 }
 
-/// Reads a log from an offset on. Without a turn it is the newest attempt's.
+/// Reads a piece of a log from an offset on.
 pub(crate) async fn read(
     client: &Client,
     job: &str,
     name: &str,
-    turn: Option<u32>,
+    turn: u32,
     offset: u64,
 ) -> Result<Piece, Failure> {
-    let mut query = vec![("offset", offset.to_string())];
-    if let Some(turn) = turn {
-        query.push(("turn", turn.to_string()));
-    }
+    let query =
+        [("turn", turn.to_string()), ("offset", offset.to_string()), ("limit", PIECE.to_string())];
     let response = client.open(&["jobs", job, "logs", name], &query).await?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let complete = header("x-log-complete").as_deref() == Some("true");
@@ -149,7 +149,7 @@ impl Tail {
                     None => return Ok(printed),
                 },
             };
-            let piece = match read(client, &log.job.to_string(), &log.name, Some(log.turn), offset).await {
+            let piece = match read(client, &log.job.to_string(), &log.name, log.turn, offset).await {
                 Ok(piece) => piece,
                 Err(failure) if failure.may_pass() => {
                     self.current = Some((log, offset));

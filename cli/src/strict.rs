@@ -8,7 +8,7 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// [`Failure::Usage`] with the file, the line, what is wrong and what to do.
-pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Failure> {
+pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Failure> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
@@ -18,7 +18,7 @@ pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Failure> {
 
 /// What to do about a message of serde's.
 #[must_use]
-pub fn fix(message: &str) -> String {
+pub(crate) fn fix(message: &str) -> String {
     nearest(message).map_or_else(|| "correct it".to_owned(), |known| format!("did you mean `{known}`?"))
 }
 

@@ -340,6 +340,15 @@ impl Job {
                 if turn != self.turn || token != *current {
                     return Err(Refused::Stale);
                 }
+                // Nobody has asked it to stop: a builder cannot cancel a job, nor say in whose name.
+                let outcome = match outcome {
+                    Outcome::Cancelled { .. } | Outcome::Lost { .. } => Outcome::FailedByFarm {
+                        reason: format!("builder {builder} stopped without being asked to"),
+                    },
+                    Outcome::Passed | Outcome::FailedByPackage { .. } | Outcome::FailedByFarm { .. } => {
+                        outcome
+                    }
+                };
                 match outcome {
                     Outcome::FailedByFarm { reason } if self.tries < patience.max_tries => {
                         next.back_to_waiting(reason, now, patience)

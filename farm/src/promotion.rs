@@ -248,9 +248,8 @@ impl Promotion {
             | PromotionState::Approved { snapshot, .. }
             | PromotionState::Publishing { snapshot, .. }
             | PromotionState::Published { snapshot, .. } => Some(*snapshot),
-            PromotionState::Composing
-            | PromotionState::Rejected { .. }
-            | PromotionState::Withdrawn { .. } => None,
+            PromotionState::Rejected { snapshot, .. } => *snapshot,
+            PromotionState::Composing | PromotionState::Withdrawn { .. } => None,
         }
     }
 }

@@ -69,16 +69,20 @@ pub fn may_create(community: &Community, person: &Person, repo: &RepoPath) -> An
     if person.admin {
         return Ok(());
     }
-    let is_maintainer_of = |name: &str| {
-        community.sig(name).is_some_and(|sig| sig.has_role(&person.name, Role::Maintainer))
-    };
+    let is_maintainer_of =
+        |name: &str| community.sig(name).is_some_and(|sig| sig.has_role(&person.name, Role::Maintainer));
     match repo.folder() {
         "rpms" => {
             let owner = community.projects().find(|project| project.packages.contains(repo.name()));
             match owner {
                 Some(project) if is_maintainer_of(&project.sig) => Ok(()),
                 Some(project) => Err(Problem::forbidden(
-                    format!("{} is no maintainer of SIG {}, which owns {}", person.name, project.sig, repo.name()),
+                    format!(
+                        "{} is no maintainer of SIG {}, which owns {}",
+                        person.name,
+                        project.sig,
+                        repo.name()
+                    ),
                     format!("a maintainer of {} makes the repo with the first push", project.sig),
                 )),
                 None => Err(Problem::forbidden(

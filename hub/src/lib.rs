@@ -3,11 +3,29 @@
 pub mod artifacts;
 pub mod config;
 pub mod files;
+pub mod gitserver;
+pub mod http;
 pub mod intake;
 pub mod keeper;
+pub mod logs;
 pub mod lookaside;
 pub mod problem;
 pub mod promotions;
 pub mod repos;
 pub mod rpms;
 pub mod state;
+
+pub use http::serve;
+
+/// Runs a hub: serves its HTTP side and keeps everything unsettled moving, until `stop` becomes true.
+///
+/// # Errors
+/// When it cannot begin to serve.
+pub async fn run(
+    hub: state::Hub,
+    listener: tokio::net::TcpListener,
+    stop: tokio::sync::watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let ((), served) = tokio::join!(keeper::run(hub.clone(), stop.clone()), serve(hub, listener, stop));
+    served
+}

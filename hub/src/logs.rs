@@ -51,9 +51,9 @@ pub struct Lines {
 #[must_use]
 pub fn is_log_name(text: &str) -> bool {
     text.len() <= 40
-        && text.strip_suffix(".log").is_some_and(|stem| {
-            !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_lowercase())
-        })
+        && text
+            .strip_suffix(".log")
+            .is_some_and(|stem| !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 /// Appends to a log if it has exactly `offset` bytes. The caller has checked the name and that the writer may.
@@ -199,7 +199,9 @@ mod tests {
     fn only_plain_names_are_logs() {
         assert!(["state.log", "root.log", "build.log", "test.log"].into_iter().all(is_log_name));
         let long = format!("{}.log", "a".repeat(60));
-        for bad in ["", ".log", "../x.log", "Build.log", "a.b.log", "build.txt", "build.log/x", "b1.log", &long] {
+        for bad in
+            ["", ".log", "../x.log", "Build.log", "a.b.log", "build.txt", "build.log/x", "b1.log", &long]
+        {
             assert!(!is_log_name(bad), "{bad}");
         }
     }

@@ -271,6 +271,14 @@ impl Farm {
         tag.builds.into_iter().map(|build| build.nvr).collect()
     }
 
+    /// Waits until a stage's repo holds just these NVRs.
+    pub async fn repo_holds(&self, stage: &str, nvrs: &[&str]) {
+        self.until(&format!("{stage} holds {nvrs:?}"), || async {
+            (self.repo(stage).await == nvrs).then_some(())
+        })
+        .await;
+    }
+
     /// A scratch build of a source RPM, by eve, who is in no SIG.
     pub async fn scratch(&self, package: &Package) -> RequestId {
         let (name, bytes) = self.workshop.source_rpm(package);

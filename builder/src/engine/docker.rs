@@ -39,6 +39,9 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How often a writable root is measured. The engine walks its files for that, so not more often.
 const MEASURE: Duration = Duration::from_secs(5);
 
+/// The exit code of a command that was killed.
+const KILLED: i64 = 137;
+
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 
@@ -112,7 +115,9 @@ impl Docker {
         let killed = self.follow(spec, id, attached, output, log, stop).await?;
         let state = self.stopped(id).await?;
         let ending = killed.unwrap_or(Ending::Exited(state.exit_code.unwrap_or(-1)));
-        Ok(Ended { container: container.clone(), ending, oom_killed: state.oom_killed.unwrap_or(false) })
+        // Podman does not always know of it, but who else should have killed it.
+        let oom_killed = state.oom_killed.unwrap_or(false) || ending == Ending::Exited(KILLED);
+        Ok(Ended { container: container.clone(), ending, oom_killed })
     }
 
     /// Takes in what the container says until it ends; `Some` is why it had to be killed.

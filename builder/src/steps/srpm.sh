@@ -17,6 +17,4 @@ for file in /grange/in/sources/*; do
     cp -- "$file" "$sources/"
 done
 rpmbuild -bs --define "_topdir $PWD" --define "_sourcedir $PWD/$sources" --define "_srcrpmdir $PWD/out" "$@" "$spec" 3>&-
-cd out
-files=(*)
-tar --create --format=gnu --file=- -- "${files[@]}" >&3
+find out -maxdepth 1 -type f -printf '%P\0' | tar --create --format=gnu --directory=out --null --files-from=- >&3

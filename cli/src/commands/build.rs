@@ -20,6 +20,7 @@ pub struct Args {
     /// The repo's path on the farm's git server, or its clone URL, then a commit or branch
     #[arg(value_name = "REPO#COMMIT")]
     pub source: GitSource,
+    /// What happens then.
     #[command(flatten)]
     pub then: Then,
 }

@@ -14,8 +14,6 @@ use crate::screen::{Look, Screen, Tone};
 
 /// Between two looks at a log that is followed.
 const EVERY: Duration = Duration::from_millis(700);
-/// The logs of a job known by its id alone, the most telling first.
-const KNOWN_LOGS: [&str; 3] = ["test.log", "build.log", "root.log"];
 
 /// What `grange log` takes.
 #[derive(Debug, clap::Args)]
@@ -57,7 +55,7 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
     }
     let body = match client.get(&["builds", &id], &[]).await {
         Ok(body) => body,
-        Err(failure) => return of_job_alone(&id, name, failure, client, screen).await,
+        Err(failure) => return of_job_alone(&id, name, follow, failure, client, screen).await,
     };
     let view: RequestView = body.read()?;
     if list {
@@ -67,17 +65,9 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
     if follow && name.is_none() && chosen.outcome.is_none() {
         return follow_job(&id, chosen.id, client, screen).await;
     }
-    let name = match &name {
-        Some(name) => name.as_str(),
-        None => choose_log(chosen).ok_or_else(|| {
-            Failure::not_found(format!(
-                "{} on {} has written no log yet; it is {}",
-                chosen.label, chosen.arch, chosen.phase
-            ))
-        })?,
-    };
+    let name = log_of(chosen, name.as_deref())?;
     let follow = follow && chosen.outcome.is_none();
-    print_log(&chosen.id.to_string(), name, Some(chosen.turn), follow, client, screen).await
+    print_log(&chosen.id.to_string(), name, chosen.turn, follow, client, screen).await
 }
 
 fn no_job(view: &RequestView, word: Option<&str>) -> Failure {
@@ -94,6 +84,7 @@ fn no_job(view: &RequestView, word: Option<&str>) -> Failure {
 async fn of_job_alone(
     id: &str,
     name: Option<String>,
+    follow: bool,
     failure: Failure,
     client: &Client,
     screen: &mut Screen,
@@ -102,20 +93,25 @@ async fn of_job_alone(
     if !unknown || id.parse::<JobId>().is_err() {
         return Err(failure);
     }
-    let names = name.map_or_else(|| KNOWN_LOGS.map(str::to_owned).to_vec(), |name| vec![name]);
-    for name in names {
-        match print_log(id, &name, None, false, client, screen).await {
-            Err(Failure::Refused(problem)) if problem.status == 404 => {}
-            other => return other,
-        }
-    }
-    Err(failure)
+    let job: JobView = match client.get(&["jobs", id], &[]).await {
+        Err(Failure::Refused(problem)) if problem.status == 404 => return Err(failure),
+        answer => answer?.read()?,
+    };
+    let name = log_of(&job, name.as_deref())?;
+    print_log(id, name, job.turn, follow && job.outcome.is_none(), client, screen).await
+}
+
+/// The log that was named, or else the one that matters.
+fn log_of<'a>(job: &'a JobView, name: Option<&'a str>) -> Result<&'a str, Failure> {
+    name.or_else(|| choose_log(job)).ok_or_else(|| {
+        Failure::not_found(format!("{} on {} has written no log yet; it is {}", job.label, job.arch, job.phase))
+    })
 }
 
 async fn print_log(
     job: &str,
     name: &str,
-    turn: Option<u32>,
+    turn: u32,
     follow: bool,
     client: &Client,
     screen: &mut Screen,

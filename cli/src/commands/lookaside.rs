@@ -80,10 +80,9 @@ async fn upload(
     hash: &str,
     client: &Client,
 ) -> Result<bool, Failure> {
-    let path = ["lookaside", "upload"];
     let mut fields =
         vec![("name", package.to_owned()), ("sha512sum", hash.to_owned()), ("filename", name.to_owned())];
-    let answer = client.post_form(&path, &fields, None).await?;
+    let answer = client.post_to_lookaside(&fields, None).await?;
     match answer.text().trim() {
         "Available" => return Ok(false),
         "Missing" => {}
@@ -92,7 +91,7 @@ async fn upload(
         }
     }
     fields.truncate(2);
-    client.post_form(&path, &fields, Some(("file", file))).await?;
+    client.post_to_lookaside(&fields, Some(("file", file))).await?;
     Ok(true)
 }
 

@@ -18,6 +18,7 @@ pub mod retry;
 pub mod scratch;
 pub mod show;
 pub mod sig;
+pub mod standalone;
 pub mod status;
 pub mod tags;
 pub mod targets;

@@ -41,6 +41,7 @@ pub struct Add {
     /// They may apply templates and do whatever a maintainer of any SIG may
     #[arg(long)]
     pub admin: bool,
+    /// Where the ledger is.
     #[command(flatten)]
     pub place: Place,
 }
@@ -51,6 +52,7 @@ pub struct Add {
 Examples:
   grange person list --data /var/lib/grange")]
 pub struct List {
+    /// Where the ledger is.
     #[command(flatten)]
     pub place: Place,
 }
@@ -63,6 +65,7 @@ Examples:
 pub struct Remove {
     /// The person's name
     pub name: String,
+    /// Where the ledger is.
     #[command(flatten)]
     pub place: Place,
 }
@@ -190,7 +193,8 @@ pub fn ledger_url(data: &Path) -> String {
     format!("sqlite:{}", data.join(LEDGER_FILE).display())
 }
 
-fn fresh_token() -> anyhow::Result<String> {
+/// A fresh secret: 256 bits from the operating system.
+pub(crate) fn fresh_token() -> anyhow::Result<String> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("there is no random source: {error}"))?;
     Ok(hex(&bytes))

@@ -15,6 +15,7 @@ pub struct Args {
     /// The build's id or name
     #[arg(value_name = "ID|NVR")]
     pub id: String,
+    /// What happens then.
     #[command(flatten)]
     pub then: Then,
 }

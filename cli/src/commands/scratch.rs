@@ -22,6 +22,7 @@ pub struct Args {
     /// A source RPM on this machine, or a repo and a commit or branch of it
     #[arg(value_name = "FILE.src.rpm|REPO#COMMIT")]
     pub source: String,
+    /// What happens then.
     #[command(flatten)]
     pub then: Then,
 }

@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 
 use farm::api::{PlanView, TemplateBody};
 use farm::sig::Sig;
+use serde::Deserialize;
 
 use crate::client::{Body, Client};
 use crate::failure::Failure;
 use crate::render;
 use crate::screen::Screen;
+
+/// A SIG as the hub shows it, with its template, which only programs read.
+#[derive(Deserialize)]
+struct Applied {
+    sig: Sig,
+}
 
 /// What can be done with SIGs.
 #[derive(Debug, clap::Subcommand)]
@@ -81,7 +88,9 @@ pub async fn run(command: Command, client: &Client, screen: &mut Screen) -> Resu
         }
         Command::Show(Show { name }) => {
             let body = client.get(&["sigs", &name], &[]).await?;
-            print(&body, screen, |body, screen| Ok(render::sig(&body.read()?, &screen.look())))
+            print(&body, screen, |body, screen| {
+                Ok(render::sig(&body.read::<Applied>()?.sig, &screen.look()))
+            })
         }
     }
 }

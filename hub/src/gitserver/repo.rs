@@ -139,7 +139,9 @@ mod tests {
     fn only_safe_paths_name_repos() {
         let path = RepoPath::new("rpms/hello").unwrap();
         assert_eq!((path.folder(), path.name(), path.to_string().as_str()), ("rpms", "hello", "rpms/hello"));
-        for bad in ["", "hello", "rpms/", "/hello", "rpms/../x", "rpms/.git", "rpms/a/b", "../rpms", "rpms/x.git"] {
+        for bad in
+            ["", "hello", "rpms/", "/hello", "rpms/../x", "rpms/.git", "rpms/a/b", "../rpms", "rpms/x.git"]
+        {
             assert_eq!(RepoPath::new(bad), None, "{bad}");
         }
     }

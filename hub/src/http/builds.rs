@@ -114,14 +114,18 @@ pub(super) async fn create_of_srpm(
     body: Body,
 ) -> Answer<(StatusCode, Json<MadeRequest>)> {
     if !name.ends_with(".src.rpm") || !is_source_file(&name) {
-        return Err(Problem::invalid("the name is not a source RPM's", "give a name such as hello-2.10-1.src.rpm"));
+        return Err(Problem::invalid(
+            "the name is not a source RPM's",
+            "give a name such as hello-2.10-1.src.rpm",
+        ));
     }
     if hub.community().await?.target(&target).is_none() {
         return Err(Problem::not_found("target", target.chars().take(100).collect::<String>()));
     }
     let max = hub.config.upload_mb * MIB;
     stream::must_fit(&headers, max)?;
-    let stored = hub.artifacts.put_stream(stream::reader(body), max, None).await.map_err(problem::of_artifact)?;
+    let stored =
+        hub.artifacts.put_stream(stream::reader(body), max, None).await.map_err(problem::of_artifact)?;
     let srpm = Input { name, digest: stored.digest, size: stored.size };
     Ok(made(&hub, intake::scratch_srpm(&hub, &person, &target, srpm).await?))
 }

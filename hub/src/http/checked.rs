@@ -70,7 +70,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for Checked<R> {
             let hashes = this.hashes();
             if !hashes.matches(this.kind, &this.expected) {
                 this.mismatch = Some(hashes.get(this.kind).to_owned());
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the hash is another one")));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the hash is another one",
+                )));
             }
             return Poll::Ready(Ok(()));
         }

@@ -20,7 +20,7 @@ use crate::state::Hub;
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichTurn {
     /// The attempt; the newest when it is not given.
-    turn: Option<u32>,
+    pub(super) turn: Option<u32>,
 }
 
 /// One job, with the logs and files of its newest attempt.

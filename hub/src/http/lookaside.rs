@@ -78,7 +78,12 @@ async fn store(hub: &Hub, person: &Person, query: &Query, field: Field<'_>) -> A
     stored.map_err(of_artifact)?;
     let hashes = checked.into_hashes();
     note(hub, person, query, &hashes).await?;
-    tracing::info!(package = query.package, file = query.file, by = person.name, "a source file was uploaded");
+    tracing::info!(
+        package = query.package,
+        file = query.file,
+        by = person.name,
+        "a source file was uploaded"
+    );
     Ok(format!("stored {} ({} bytes)\n", query.path(), hashes.size))
 }
 
@@ -116,7 +121,9 @@ async fn text_of(mut field: Field<'_>) -> Answer<String> {
     while let Some(piece) = field.chunk().await.map_err(of_form)? {
         bytes.extend_from_slice(&piece);
         if bytes.len() > LONGEST_FIELD {
-            return Err(Problem::TooLarge { what: format!("a form field has more than {LONGEST_FIELD} bytes") });
+            return Err(Problem::TooLarge {
+                what: format!("a form field has more than {LONGEST_FIELD} bytes"),
+            });
         }
     }
     String::from_utf8(bytes).map_err(|_| of_text("a form field is not UTF-8"))

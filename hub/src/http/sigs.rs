@@ -65,7 +65,10 @@ pub(super) async fn apply(
 ) -> Answer<Json<PlanView>> {
     if !person.admin {
         let fix = "an admin applies it; `grange sig plan` shows them and you what would change";
-        return Err(Problem::forbidden(format!("{} is no admin and may not apply templates", person.name), fix));
+        return Err(Problem::forbidden(
+            format!("{} is no admin and may not apply templates", person.name),
+            fix,
+        ));
     }
     let sig = parse(&body.file, &body.template).map_err(|faults| faulty(&faults))?;
     let mut tx = hub.db.write().await?;

@@ -13,7 +13,10 @@ use crate::state::Hub;
 ///
 /// With a token it also says whose it is.
 #[utoipa::path(get, path = "/api/v1/status", tag = "farm", responses((status = 200, body = StatusView)))]
-pub(super) async fn status(State(hub): State<Hub>, MaybeCaller(you): MaybeCaller) -> Answer<Json<StatusView>> {
+pub(super) async fn status(
+    State(hub): State<Hub>,
+    MaybeCaller(you): MaybeCaller,
+) -> Answer<Json<StatusView>> {
     let mut tx = hub.db.read().await?;
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),

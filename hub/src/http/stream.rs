@@ -44,11 +44,12 @@ pub(super) fn unless_silent<T: Send>(
 
 /// Refuses a body that says itself that it is too large, before any of it is read.
 pub(super) fn must_fit(headers: &HeaderMap, max: u64) -> Answer<()> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced {
-        Some(size) if size > max => Err(Problem::TooLarge {
-            what: format!("the body has {size} bytes; {max} are allowed here"),
-        }),
+        Some(size) if size > max => {
+            Err(Problem::TooLarge { what: format!("the body has {size} bytes; {max} are allowed here") })
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -70,4 +71,23 @@ pub(super) async fn artifact(hub: &Hub, digest: &Digest, name: &str) -> Answer<R
         .header(header::ETAG, format!("\"{digest}\""))
         .body(body_of(file, size))
         .map_err(|error| Problem::Internal(error.into()))
+}
+
+/// A reader that fails once more than `max` bytes came through it.
+pub(super) fn limited(
+    reader: impl AsyncRead + Unpin + Send + 'static,
+    max: u64,
+) -> impl AsyncRead + Unpin + Send {
+    let pieces = futures_util::stream::try_unfold(
+        (ReaderStream::with_capacity(reader, CHUNK), 0_u64),
+        move |(mut pieces, before)| async move {
+            let Some(piece) = pieces.next().await.transpose()? else { return Ok(None) };
+            let size = before + piece.len() as u64;
+            if size > max {
+                return Err(io::Error::other(format!("the body is larger than {max} bytes")));
+            }
+            Ok(Some((piece, (pieces, size))))
+        },
+    );
+    StreamReader::new(Box::pin(pieces))
 }

@@ -65,7 +65,7 @@ where
 {
     let pause = Duration::from_millis(hub.config.keeper_ms);
     let mut hurries = hub.hurries();
-    while !*stop.borrow() {
+    while !stopped(&stop) {
         hurries.mark_unchanged();
         let progress = step().await.unwrap_or_else(|problem| {
             log(what, &problem);
@@ -82,6 +82,11 @@ where
             _ = stop.changed() => {}
         }
     }
+}
+
+/// Has the hub been told to stop?
+fn stopped(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow()
 }
 
 /// Logs a fault at the boundary, with its cause. Somebody else being quicker is no fault.

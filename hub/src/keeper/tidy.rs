@@ -14,7 +14,7 @@ const FRESH: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_millis(hub.config.sweep_ms);
-    while !*stop.borrow() {
+    while !super::stopped(&stop) {
         if let Err(problem) = intake::sweep(hub).await {
             super::log("the sweep", &problem);
         }

@@ -64,16 +64,18 @@ impl Docker {
     }
 
     async fn containers(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters(labels)).build();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filter(labels)).build();
         let found = self.client.list_containers(Some(options)).await.map_err(failed("list containers"))?;
-        Ok(found.into_iter().filter_map(|container| container.id).collect())
+        let found = found.into_iter().filter(|container| carries(container.labels.as_ref(), labels));
+        Ok(found.filter_map(|container| container.id).collect())
     }
 
     async fn images(&self, labels: &[Label]) -> Result<Vec<String>, EngineError> {
         // All: an image from which another was made is not listed otherwise.
-        let options = ListImagesOptionsBuilder::default().all(true).filters(&filters(labels)).build();
+        let options = ListImagesOptionsBuilder::default().all(true).filters(&filter(labels)).build();
         let found = self.client.list_images(Some(options)).await.map_err(failed("list images"))?;
-        Ok(found.into_iter().map(|image| image.id).collect())
+        let found = found.into_iter().filter(|image| carries(Some(&image.labels), labels));
+        Ok(found.map(|image| image.id).collect())
     }
 
     pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
@@ -88,7 +90,13 @@ impl Docker {
     }
 }
 
-fn filters(labels: &[Label]) -> HashMap<String, Vec<String>> {
-    let labels = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    HashMap::from([("label".to_owned(), labels)])
+/// A filter by the first label only: Podman finds no image at all when it is asked for several.
+fn filter(labels: &[Label]) -> HashMap<String, Vec<String>> {
+    let first = labels.iter().take(1).map(|(name, value)| format!("{name}={value}")).collect();
+    HashMap::from([("label".to_owned(), first)])
+}
+
+fn carries(found: Option<&HashMap<String, String>>, labels: &[Label]) -> bool {
+    let has = |(name, value): &Label| found.is_some_and(|found| found.get(*name) == Some(value));
+    labels.iter().all(has)
 }

@@ -1,0 +1,200 @@
+//! The sample packages through a real container engine: source package, build, suite.
+//!
+//! Runs where `GRANGE_TEST_DOCKER` or `GRANGE_TEST_PODMAN` (a socket, as `unix:///path`) and `GRANGE_TEST_IMAGE` (the
+//! project's image for this architecture) are set, and needs createrepo_c.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod farmyard;
+
+use std::path::{Path, PathBuf};
+
+use builder::Engine;
+use farm::outcome::Outcome;
+use farm::recipe::{Limits, Recipe, RepoSource, Work};
+
+use farmyard::{Attempt, Farmyard, tar_of};
+
+fn packages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/packages")
+}
+
+async fn farm(variable: &str) -> Option<Farmyard> {
+    let (Ok(address), Ok(image)) = (std::env::var(variable), std::env::var("GRANGE_TEST_IMAGE")) else {
+        println!("SKIPPED: {variable} and GRANGE_TEST_IMAGE are not both set");
+        return None;
+    };
+    Some(Farmyard::start(Engine::connect(&address).unwrap(), &image).await)
+}
+
+/// The repo of these RPMs, as createrepo_c makes it.
+fn repo(farm: &Farmyard, rpms: &[(&str, &[u8])]) -> RepoSource {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("Packages")).unwrap();
+    for (name, content) in rpms {
+        std::fs::write(folder.path().join("Packages").join(name), content).unwrap();
+    }
+    let made = std::process::Command::new("createrepo_c").arg("--quiet").arg(folder.path()).status().unwrap();
+    assert!(made.success());
+    let mut files = Vec::new();
+    for sub in ["repodata", "Packages"] {
+        for entry in std::fs::read_dir(folder.path().join(sub)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{sub}/{}", entry.file_name().to_string_lossy());
+            files.push((path, std::fs::read(entry.path()).unwrap()));
+        }
+    }
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
+    farm.repo(&files)
+}
+
+fn srpm_recipe(farm: &Farmyard, name: &str) -> Recipe {
+    let folder = packages().join(name);
+    let tree = farm.hub.input("tree.tar", &tar_of(&folder));
+    let exploded = folder.join("SPECS").is_dir();
+    let spec = if exploded { format!("SPECS/{name}.spec") } else { format!("{name}.spec") };
+    let mut sources = Vec::new();
+    if let Ok(lookaside) = std::fs::read_dir(packages().join("lookaside").join(name)) {
+        for entry in lookaside {
+            let entry = entry.unwrap();
+            let content = std::fs::read(entry.path()).unwrap();
+            sources.push(farm.hub.input(&entry.file_name().to_string_lossy(), &content));
+        }
+    }
+    farm.recipe(Work::Srpm { tree, spec, sources })
+}
+
+async fn srpm(farm: &mut Farmyard, name: &str) -> (String, Vec<u8>) {
+    let recipe = srpm_recipe(farm, name);
+    let (outcome, attempt) = farm.done(recipe).await;
+    assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("build.log"));
+    attempt.files.into_iter().next().unwrap()
+}
+
+/// Makes the source package and builds it with these RPMs at hand.
+async fn build(
+    farm: &mut Farmyard,
+    name: &str,
+    rpms: &[(&str, &[u8])],
+    change: impl FnOnce(&mut Limits),
+) -> (Outcome, Attempt) {
+    let (file, content) = srpm(farm, name).await;
+    let srpm = farm.hub.input(&file, &content);
+    let mut recipe = farm.recipe(Work::Build { srpm });
+    recipe.repos = vec![repo(farm, rpms)];
+    change(&mut recipe.limits);
+    farm.done(recipe).await
+}
+
+async fn test(farm: &mut Farmyard, name: &str, suite: &str, rpms: &[(&str, &[u8])]) -> (Outcome, Attempt) {
+    let folder = packages().join(name).join("tests").join(suite);
+    let folder = folder.is_dir().then(|| farm.hub.input("suite.tar", &tar_of(&folder)));
+    let names = rpms.iter().map(|(file, _)| file.trim_end_matches(".rpm").to_owned()).collect();
+    let mut recipe = farm.recipe(Work::Test { suite: suite.to_owned(), folder, packages: names });
+    recipe.repos = vec![repo(farm, rpms)];
+    farm.done(recipe).await
+}
+
+fn reason(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::FailedByPackage { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn good_packages(farm: &mut Farmyard) {
+    let (outcome, built) = build(farm, "builds", &[], |_| {}).await;
+    assert_eq!(outcome, Outcome::Passed, "{}{}", built.log("root.log"), built.log("build.log"));
+    let (file, rpm) = built.files.first_key_value().unwrap();
+    assert!(file.starts_with("builds-1.0-1.g1.") && built.files.len() == 1, "{:?}", built.files.keys());
+    let rpms: &[(&str, &[u8])] = &[(file, rpm)];
+
+    for suite in ["installs", "runs"] {
+        let (outcome, tested) = test(farm, "builds", suite, rpms).await;
+        assert_eq!(outcome, Outcome::Passed, "{}{}", tested.log("root.log"), tested.log("test.log"));
+    }
+
+    let (outcome, built) = build(farm, "needs-builds", rpms, |_| {}).await;
+    assert_eq!(outcome, Outcome::Passed, "{}{}", built.log("root.log"), built.log("build.log"));
+    let (outcome, built) = build(farm, "needs-builds", &[], |_| {}).await;
+    assert!(reason(&outcome).contains("builds"), "{}", built.log("root.log"));
+    assert!(reason(&outcome).contains("No matching package to install"), "{}", reason(&outcome));
+
+    for name in ["noarch", "exploded", "climbs-out"] {
+        let (outcome, built) = build(farm, name, &[], |_| {}).await;
+        assert_eq!(outcome, Outcome::Passed, "{name}: {}", built.log("build.log"));
+        assert!(!built.files.is_empty());
+    }
+}
+
+async fn bad_packages(farm: &mut Farmyard) {
+    let recipe = srpm_recipe(farm, "does-not-parse");
+    let (outcome, attempt) = farm.done(recipe).await;
+    println!("does-not-parse: {}\n{}", reason(&outcome), attempt.log("build.log"));
+    assert!(reason(&outcome).ends_with("; see build.log"));
+
+    for (name, words) in [
+        ("fails-to-build", "rpmbuild failed in %build: "),
+        ("wants-network", "rpmbuild failed in %build: "),
+        ("hangs", "took longer than 20 s"),
+        ("prints-forever", "wrote more than 4 MiB of log"),
+        ("eats-memory", "out of memory (limit 512 MiB)"),
+        ("fills-the-disk", "no space left on the build's disk (limit 128 MiB)"),
+        ("forks-forever", "reached the limit of 128 processes"),
+    ] {
+        let limit = |limits: &mut Limits| {
+            (limits.seconds, limits.memory_mb, limits.disk_mb, limits.pids) = (20, 512, 128, 128);
+        };
+        let (outcome, attempt) = build(farm, name, &[], limit).await;
+        let log = attempt.log("build.log");
+        let end = log.len().saturating_sub(2000);
+        println!("{name}: {}", reason(&outcome));
+        assert!(reason(&outcome).contains(words), "{name}: {outcome:?}\n{}", log.get(end..).unwrap_or(""));
+    }
+
+    for (name, suite, words) in [
+        ("fails-its-tests", "runs", "suite runs failed: run.sh ended with 1"),
+        ("fails-in-junit", "reports", "test cases failed"),
+    ] {
+        let (outcome, built) = build(farm, name, &[], |_| {}).await;
+        assert_eq!(outcome, Outcome::Passed, "{name}: {}", built.log("build.log"));
+        let rpms: Vec<(&str, &[u8])> =
+            built.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+        let (outcome, tested) = test(farm, name, suite, &rpms).await;
+        println!("{name}: {}", reason(&outcome));
+        assert!(reason(&outcome).contains(words), "{outcome:?}\n{}", tested.log("test.log"));
+    }
+}
+
+async fn cancelled_in_the_middle(farm: &mut Farmyard) {
+    let (file, content) = srpm(farm, "hangs").await;
+    let srpm = farm.hub.input(&file, &content);
+    let mut recipe = farm.recipe(Work::Build { srpm });
+    recipe.repos = vec![repo(farm, &[])];
+    let job = farm.offer(recipe).await;
+    farm.until(job, |attempt| attempt.log("build.log").contains("Executing(%build)")).await;
+    farm.hub.cancel(job);
+    farm.send_stop(job).await;
+    let asked = std::time::Instant::now();
+    assert!(matches!(farm.ended(job).await.0, Outcome::Cancelled { .. }));
+    assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{:?}", asked.elapsed());
+}
+
+async fn story(variable: &str) {
+    let Some(mut farm) = farm(variable).await else { return };
+    good_packages(&mut farm).await;
+    bad_packages(&mut farm).await;
+    cancelled_in_the_middle(&mut farm).await;
+    farm.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_through_docker() {
+    story("GRANGE_TEST_DOCKER").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_through_podman() {
+    story("GRANGE_TEST_PODMAN").await;
+}

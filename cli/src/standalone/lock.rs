@@ -1,0 +1,38 @@
+//! One farm for one folder.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+
+/// The file whose lock the farm of this folder holds. The kernel lets go of it whatever becomes of the process.
+const LOCK_FILE: &str = "lock";
+
+/// Takes the folder for this process.
+pub(super) fn take(data: &Path) -> anyhow::Result<File> {
+    let path = data.join(LOCK_FILE);
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(anyhow!("another grange is running on the data folder {}", data.display()))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(anyhow::Error::new(error).context(format!("cannot lock {}", path.display())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = take(folder.path()).unwrap();
+        assert!(take(folder.path()).unwrap_err().to_string().contains("another grange"));
+        drop(first);
+        take(folder.path()).unwrap();
+    }
+}

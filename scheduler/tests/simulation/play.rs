@@ -1,0 +1,266 @@
+//! What happens in the simulated farm, one step of virtual time after the other.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use farm::builder::Condition;
+use farm::job::{Effect, Event};
+use farm::outcome::Outcome;
+use farm::stamp::Stamp;
+use futures_util::FutureExt as _;
+use scheduler::{report, tick};
+
+use crate::builder::after;
+use crate::hub::{Answer, call};
+use crate::jobs::job;
+use crate::world::{Died, Letter, SETTLED, TROUBLED, World};
+
+/// What a future gives if it is ready now.
+fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    // Outside tokio's budget, which would let a full queue seem empty now and then.
+    let future = pin!(tokio::task::unconstrained(future));
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+impl World {
+    fn is_troubled(&self) -> bool {
+        *self.troubled.lock().unwrap()
+    }
+
+    /// Plays until everything is settled.
+    pub(crate) async fn play(&mut self) {
+        while self.is_troubled() || !self.to_come.is_empty() || !self.watch.is_settled() {
+            self.step().await;
+            let waited = self.now.millis() - self.start.millis();
+            assert!(waited < TROUBLED + SETTLED, "some jobs are never settled: {:#?}", self.watch.jobs());
+        }
+        self.watch.closed();
+        let mut tx = self.parts.db.read().await.unwrap();
+        assert_eq!(tx.held_by_builder().await.unwrap(), BTreeMap::new());
+        drop(tx);
+        self.parts.db.close().await;
+        for job in self.watch.jobs().values() {
+            self.tally.jobs += 1;
+            match job.outcome() {
+                Some(Outcome::Passed) => self.tally.passed += 1,
+                Some(Outcome::Cancelled { .. }) => self.tally.cancelled += 1,
+                Some(Outcome::Lost { .. }) => self.tally.lost += 1,
+                Some(Outcome::FailedByPackage { .. } | Outcome::FailedByFarm { .. }) | None => {}
+            }
+        }
+        self.tally.virtual_minutes = u64::try_from((self.now - self.start).as_secs() / 60).unwrap();
+    }
+
+    async fn step(&mut self) {
+        self.now = after(self.now, self.dice.between(300, 3_500));
+        if self.now >= after(self.start, TROUBLED) && self.is_troubled() {
+            *self.troubled.lock().unwrap() = false;
+            for builder in &mut self.builders {
+                builder.absent = builder.absent.map(|(_, forgets)| (self.now, forgets));
+            }
+        }
+        self.arrive().await;
+        if self.is_troubled() {
+            self.befall().await;
+        }
+        self.look().await;
+        let first = self.dice.roll() % 3;
+        for turn in 0..3 {
+            match (first + turn) % 3 {
+                0 => self.deliver().await,
+                1 => self.work().await,
+                _ => self.schedule().await,
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let jobs = self.parts.db.read().await.unwrap().jobs_of(self.request).await.unwrap();
+        self.watch.look(jobs, &self.builders, &self.config.patience);
+    }
+
+    /// Jobs whose time has come enter the backlog.
+    async fn arrive(&mut self) {
+        let mut tx = self.parts.db.write().await.unwrap();
+        for (_, sig) in self.to_come.extract_if(.., |(at, _)| *at <= self.now) {
+            let job = job(&mut self.minter, &self.dice, self.request, sig, self.now);
+            tx.insert_job(&job).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// A builder fails, or somebody cancels a job.
+    async fn befall(&mut self) {
+        for builder in &mut self.builders {
+            if builder.absent.is_none() && self.dice.chance(3) {
+                let until = after(self.now, self.dice.between(2_000, 70_000));
+                builder.absent = Some((until, self.dice.chance(50)));
+                self.tally.builders_failed += 1;
+            }
+        }
+        let jobs: Vec<_> = self.watch.jobs().keys().copied().collect();
+        if self.dice.chance(5) && !jobs.is_empty() {
+            let chosen = jobs[usize::try_from(self.dice.roll()).unwrap() % jobs.len()];
+            let by = "alice".to_owned();
+            let cancel = Event::Cancel { by: by.clone() };
+            let called =
+                call(&self.parts.db, chosen, cancel, self.now, &self.config.patience, Some(&self.dice)).await;
+            if let Some(job) = called.written {
+                self.watch.cancel(&job, &by);
+            }
+        }
+    }
+
+    fn post(&mut self, letter: Letter) {
+        let late = self.is_troubled() && self.dice.chance(20);
+        let delay = if late { self.dice.between(1_000, 25_000) } else { self.dice.between(0, 200) };
+        self.letters += 1;
+        self.mail.insert((after(self.now, delay), self.letters), letter);
+    }
+
+    /// Takes everything off the bus.
+    fn collect(&mut self) {
+        for builder in 0..self.queues.len() {
+            while let Some(offer) = ready(self.queues[builder].next()) {
+                self.post(Letter::Offer(builder, offer));
+            }
+        }
+        while let Some(stop) = ready(self.stops.next()) {
+            for builder in 0..self.builders.len() {
+                self.post(Letter::Stop(builder, stop));
+            }
+        }
+        while let Some(presence) = ready(self.presences.next()) {
+            self.post(Letter::Presence(presence));
+        }
+    }
+
+    async fn deliver(&mut self) {
+        let later = self.mail.split_off(&(self.now, u64::MAX));
+        for letter in std::mem::replace(&mut self.mail, later).into_values() {
+            match letter {
+                Letter::Offer(builder, offer) => {
+                    if self.builders[builder].is_here(self.now) {
+                        self.builders[builder].take(&offer, &self.dice, self.now);
+                    }
+                }
+                Letter::Stop(builder, stop) => {
+                    if self.builders[builder].is_here(self.now) {
+                        self.builders[builder].hear(stop, self.now);
+                    }
+                }
+                Letter::Presence(presence) => {
+                    let reported = report(&self.parts, &self.config, presence, self.now).await.unwrap();
+                    self.tally.forgotten += reported.forgotten.len() as u64;
+                }
+            }
+        }
+    }
+
+    /// Every builder that is here does what is due.
+    async fn work(&mut self) {
+        for index in 0..self.builders.len() {
+            if !self.builders[index].is_here(self.now) {
+                continue;
+            }
+            if let Some(presence) = self.builders[index].presence(self.now) {
+                self.parts.bus.presence(presence).await;
+            }
+            let mut attempts = std::mem::take(&mut self.builders[index].attempts);
+            let mut kept = Vec::new();
+            for mut attempt in attempts.drain(..) {
+                if self.converse(index, &mut attempt).await {
+                    kept.push(attempt);
+                }
+            }
+            self.builders[index].attempts = kept;
+        }
+        self.collect();
+        self.look().await;
+    }
+
+    /// One call of one attempt. `false` when the attempt is over.
+    async fn converse(&mut self, builder: usize, attempt: &mut crate::builder::Attempt) -> bool {
+        let troubled = self.is_troubled();
+        let Some(event) = attempt.says(&self.builders[builder].name, &self.dice, self.now) else {
+            return true;
+        };
+        let faults = troubled.then_some(&self.dice);
+        let called =
+            call(&self.parts.db, attempt.job, event.clone(), self.now, &self.config.patience, faults).await;
+        if let (Event::Finish { turn, outcome, .. }, Some(job)) = (&event, &called.written) {
+            self.watch.finish(job, *turn, outcome.clone());
+        }
+        match called.answer {
+            Answer::Done(effect) => {
+                attempt.hears_yes(matches!(effect, Some(Effect::Stop { .. })), &self.dice, self.now)
+            }
+            Answer::Refused => {
+                match event {
+                    Event::Finish { .. } => self.tally.stale_finishes += 1,
+                    Event::Claim { .. } => self.tally.refused_claims += 1,
+                    Event::Offer { .. } | Event::Beat { .. } | Event::Lapse | Event::Cancel { .. } => {}
+                }
+                attempt.hears_no(&self.dice, self.now, troubled)
+            }
+            Answer::Silence => attempt.hears_nothing(self.now),
+        }
+    }
+
+    /// Two schedulers, each of which may die within its tick.
+    async fn schedule(&mut self) {
+        for scheduler in 0..self.schedulers_back.len() {
+            if self.now < self.schedulers_back[scheduler] || self.dice.chance(30) {
+                continue;
+            }
+            let before = self.watch.jobs().clone();
+            let dies = self.is_troubled() && self.dice.chance(20);
+            *self.doom.lock().unwrap() = dies.then(|| self.dice.roll() % 5);
+            let (doom, dice) = (self.doom.clone(), self.dice.clone());
+            let mut secrets = || {
+                crate::world::may_die(&doom);
+                dice.secret()
+            };
+            let ticking = tick(&self.parts, &self.config, self.now, &mut secrets);
+            let ticked = AssertUnwindSafe(ticking).catch_unwind().await;
+            *self.doom.lock().unwrap() = None;
+            self.collect();
+            match ticked {
+                Ok(ticked) => {
+                    let ticked = ticked.unwrap();
+                    self.tally.ticks += 1;
+                    self.tally.offered += ticked.offered as u64;
+                    self.tally.lapsed += ticked.lapsed as u64;
+                    self.check_tick(&before).await;
+                }
+                Err(died) if died.is::<Died>() => {
+                    self.look().await;
+                    self.tally.schedulers_died += 1;
+                    self.schedulers_back[scheduler] = after(self.now, self.dice.between(0, 30_000));
+                }
+                Err(broken) => resume_unwind(broken),
+            }
+        }
+    }
+
+    async fn check_tick(&mut self, before: &BTreeMap<farm::ids::JobId, farm::job::Job>) {
+        self.look().await;
+        let reports = self.parts.db.read().await.unwrap().builders().await.unwrap();
+        let (now, silent): (Stamp, _) = (self.now, Duration::from_millis(self.config.silent_ms));
+        self.watch.ticked(before, now, &self.builders, |builder, held| {
+            let held = u32::try_from(held).unwrap();
+            let report = reports.iter().find(|report| report.name == builder.name);
+            match report.map(|report| report.condition(held, now, silent)) {
+                Some(Condition::Free { slots }) => slots,
+                Some(Condition::Draining | Condition::Silent) | None => 0,
+            }
+        });
+    }
+}
