@@ -2,6 +2,10 @@
 
 use farm::recipe::Limits;
 
+/// What tools say when they give up.
+const COMPLAINTS: [&str; 8] =
+    ["error:", "error ", "fatal:", "fail:", "failed", "no such file", "not found", "undefined reference"];
+
 /// Characters of a sentence that are shown.
 const LONGEST: usize = 240;
 
@@ -93,25 +97,13 @@ fn bad_exit<'a>(lines: &[&'a str]) -> Option<(usize, &'a str)> {
 /// The line that most likely caused a section to fail: the first since the section began that complains.
 fn cause(lines: &[&str]) -> Option<String> {
     let begin = lines.iter().rposition(|line| line.starts_with("Executing(")).map_or(0, |at| at + 1);
-    let section = &lines[begin..];
+    // The shell's own trace quotes commands, not complaints.
+    let said: Vec<&str> = lines[begin..].iter().filter(|line| !line.starts_with('+')).copied().collect();
     let complaint = |line: &&&str| {
         let line = line.to_ascii_lowercase();
-        // The shell's own trace quotes commands, not complaints.
-        !line.starts_with('+')
-            && [
-                "error:",
-                "error ",
-                "fatal:",
-                "fail:",
-                "failed",
-                "no such file",
-                "not found",
-                "undefined reference",
-            ]
-            .iter()
-            .any(|word| line.contains(word))
+        COMPLAINTS.iter().any(|word| line.contains(word))
     };
-    section.iter().find(complaint).map(|line| sentence(line)).or_else(|| last(section))
+    said.iter().find(complaint).map(|line| sentence(line)).or_else(|| last(&said))
 }
 
 fn last(lines: &[&str]) -> Option<String> {
@@ -120,11 +112,11 @@ fn last(lines: &[&str]) -> Option<String> {
 
 /// One line, printable and of bounded length.
 fn sentence(line: &str) -> String {
-    let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let clean = clean.trim();
+    let printable: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean = printable.split_whitespace().collect::<Vec<_>>().join(" ");
     match clean.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &clean[..at]),
-        None => clean.to_owned(),
+        None => clean,
     }
 }
 
@@ -142,8 +134,8 @@ mod tests {
                 "rpmbuild failed in %build: hello.c:3:5: error: expected ';' before '}' token; see build.log",
             ),
             (
-                "Executing(%check): x\n+ exit 1\nerror: Bad exit status from /var/tmp/rpm-tmp.b (%check)\n",
-                "rpmbuild failed in %check: + exit 1; see build.log",
+                "Executing(%check): x\n+ sh t\nit is wrong\n+ exit 1\nerror: Bad exit status from /var/tmp/rpm-tmp.b (%check)\n",
+                "rpmbuild failed in %check: it is wrong; see build.log",
             ),
             (
                 "warning: x\nerror: line 3: Unknown tag: Nmae: hello\n",

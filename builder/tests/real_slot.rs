@@ -167,6 +167,65 @@ async fn bad_packages(farm: &mut Farmyard) {
     }
 }
 
+/// A spec that is written here, because what is special about it is how it comes by its needs.
+const FINDS_OUT: &str = "\
+Name: finds-out
+Version: 1.0
+Release: 1%{?dist}
+Summary: A package that finds out what it needs
+License: Apache-2.0
+%description
+%{summary}.
+%generate_buildrequires
+echo builds
+%build
+builds > said
+%install
+install -D -m 0644 said %{buildroot}%{_datadir}/finds-out/said
+%files
+%{_datadir}/finds-out
+%changelog
+* Mon Jun 01 2026 Grange Tests <tests@grange.invalid> - 1.0-1
+- First build
+";
+
+/// Needs that a build works out itself come from the farm's repos too.
+async fn needs_found_out(farm: &mut Farmyard) {
+    let (_, built) = build(farm, "builds", &[], |_| {}).await;
+    let (file, rpm) = built.files.first_key_value().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("finds-out.spec"), FINDS_OUT).unwrap();
+    let tree = farm.hub.input("tree.tar", &tar_of(folder.path()));
+    let spec = "finds-out.spec".to_owned();
+    let recipe = farm.recipe(Work::Srpm { tree, spec, sources: Vec::new() });
+    let (outcome, made) = farm.done(recipe).await;
+    assert_eq!(outcome, Outcome::Passed, "{}", made.log("build.log"));
+    let (name, content) = made.files.first_key_value().unwrap();
+    let srpm = farm.hub.input(name, content);
+    for (rpms, passes) in [(&[(file.as_str(), rpm.as_slice())] as &[(&str, &[u8])], true), (&[], false)] {
+        let mut recipe = farm.recipe(Work::Build { srpm: srpm.clone() });
+        recipe.repos = vec![repo(farm, rpms)];
+        let (outcome, attempt) = farm.done(recipe).await;
+        let log = format!("{}{}", attempt.log("root.log"), attempt.log("build.log"));
+        assert_eq!(outcome == Outcome::Passed, passes, "{outcome:?}\n{log}");
+        assert!(passes || reason(&outcome).contains("No matching package to install"), "{outcome:?}");
+    }
+}
+
+/// Without any repo the image must have everything; a repo that is not one is the farm's fault.
+async fn repos_that_are_none(farm: &mut Farmyard) {
+    let (file, content) = srpm(farm, "builds").await;
+    let srpm = farm.hub.input(&file, &content);
+    let mut recipe = farm.recipe(Work::Build { srpm });
+    let (outcome, attempt) = farm.done(recipe.clone()).await;
+    assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("root.log"));
+
+    recipe.repos = vec![farm.repo(&[("README", b"not a repo")])];
+    let (outcome, attempt) = farm.done(recipe).await;
+    println!("no repo: {outcome:?}");
+    assert!(matches!(outcome, Outcome::FailedByFarm { .. }), "{outcome:?}{}", attempt.log("root.log"));
+}
+
 async fn cancelled_in_the_middle(farm: &mut Farmyard) {
     let (file, content) = srpm(farm, "hangs").await;
     let srpm = farm.hub.input(&file, &content);
@@ -183,6 +242,8 @@ async fn cancelled_in_the_middle(farm: &mut Farmyard) {
 
 async fn story(variable: &str) {
     let Some(mut farm) = farm(variable).await else { return };
+    repos_that_are_none(&mut farm).await;
+    needs_found_out(&mut farm).await;
     good_packages(&mut farm).await;
     bad_packages(&mut farm).await;
     cancelled_in_the_middle(&mut farm).await;

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    build, builders, builds, cancel, completion, download, log, login, lookaside, person, promote, promotions,
-    repos, retry, scratch, show, sig, standalone, status, tags, targets, watch, whoami, withdraw,
+    build, builders, builds, cancel, completion, download, log, login, lookaside, person, promote,
+    promotions, repos, retry, scratch, show, sig, standalone, status, tags, targets, watch, whoami, withdraw,
 };
 use crate::failure::Failure;
 use crate::screen::{Colour, Screen};

@@ -188,7 +188,9 @@ impl Client {
         let mut url = self.settings.url.clone();
         // Segments are escaped one by one, so that nothing a user types leads to another address.
         url.path_segments_mut()
-            .map_err(|()| Failure::usage(format!("`{}` is not the address of a hub", self.base()), "see --url"))?
+            .map_err(|()| {
+                Failure::usage(format!("`{}` is not the address of a hub", self.base()), "see --url")
+            })?
             .pop_if_empty()
             .extend(path);
         if !query.is_empty() {

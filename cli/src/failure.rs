@@ -111,7 +111,10 @@ fn told_problem(problem: &ProblemBody) -> (String, Option<String>) {
     let what = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
     // The hub says how a client authenticates; a person wants to know how this program is told.
     let fix = if problem.status == 401 {
-        Some("`grange login` keeps your token; GRANGE_TOKEN or --token-file give one for a single call".to_owned())
+        Some(
+            "`grange login` keeps your token; GRANGE_TOKEN or --token-file give one for a single call"
+                .to_owned(),
+        )
     } else {
         problem.fix.clone()
     };

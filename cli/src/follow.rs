@@ -155,7 +155,12 @@ impl News {
             let name = view.nvr.as_deref().unwrap_or(&view.request.package);
             let said = look.paint(tone, view.status.as_str());
             let reason = view.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-            lines.push(line(at, name, &format!("{said} after {took}{}", look.paint(Tone::Plain, &reason)), look));
+            lines.push(line(
+                at,
+                name,
+                &format!("{said} after {took}{}", look.paint(Tone::Plain, &reason)),
+                look,
+            ));
         }
         for promotion in &view.promotions {
             self.of_promotion(promotion, look, &mut lines);
@@ -272,7 +277,10 @@ pub(crate) fn progress(view: &RequestView, tests: bool) -> Progress {
 
 /// The newest of the build's promotions to testing.
 pub(crate) fn testing(view: &RequestView) -> Option<&Promotion> {
-    view.promotions.iter().filter(|promotion| promotion.to == Stage::Testing).max_by_key(|promotion| promotion.id)
+    view.promotions
+        .iter()
+        .filter(|promotion| promotion.to == Stage::Testing)
+        .max_by_key(|promotion| promotion.id)
 }
 
 /// What is under way, in a few words for the spinner.

@@ -27,11 +27,10 @@ pub(crate) struct LogName {
 /// Picks the job a person means: by its id, the end of it, its label, its suite, its architecture or label/architecture.
 /// Without a word it is the one that matters: the first that failed, else one at work, else the last.
 pub(crate) fn choose_job<'a>(jobs: &'a [JobView], word: Option<&str>) -> Option<&'a JobView> {
-    let meant: Vec<&JobView> = jobs.iter().filter(|job| word.is_none_or(|word| is_meant(job, word))).collect();
+    let meant: Vec<&JobView> =
+        jobs.iter().filter(|job| word.is_none_or(|word| is_meant(job, word))).collect();
     let failed = |job: &&&JobView| match &job.outcome {
-        Some(
-            Outcome::FailedByPackage { .. } | Outcome::FailedByFarm { .. } | Outcome::Lost { .. },
-        ) => true,
+        Some(Outcome::FailedByPackage { .. } | Outcome::FailedByFarm { .. } | Outcome::Lost { .. }) => true,
         Some(Outcome::Passed | Outcome::Cancelled { .. }) | None => false,
     };
     meant
@@ -52,9 +51,9 @@ fn is_meant(job: &JobView, word: &str) -> bool {
     id == word_upper
         || (word.len() >= 6 && id.ends_with(&word_upper))
         || [Some(job.label.as_str()), suite, Some(arch)].contains(&Some(word))
-        || word.split_once('/').is_some_and(|(label, of)| {
-            of == arch && (label == job.label || Some(label) == suite)
-        })
+        || word
+            .split_once('/')
+            .is_some_and(|(label, of)| of == arch && (label == job.label || Some(label) == suite))
 }
 
 /// Picks the log of a job that matters: the one the reason names, else the furthest the job came.
@@ -86,10 +85,10 @@ pub(crate) async fn read(
     turn: u32,
     offset: u64,
 ) -> Result<Piece, Failure> {
-    let query =
-        [("turn", turn.to_string()), ("offset", offset.to_string()), ("limit", PIECE.to_string())];
+    let query = [("turn", turn.to_string()), ("offset", offset.to_string()), ("limit", PIECE.to_string())];
     let response = client.open(&["jobs", job, "logs", name], &query).await?;
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let complete = header("x-log-complete").as_deref() == Some("true");
     let size = header("x-log-size").and_then(|size| size.parse().ok());
     let bytes = response.bytes().await.map_err(|error| client.broken_off(&error))?.to_vec();

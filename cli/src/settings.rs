@@ -196,7 +196,10 @@ mod tests {
     fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
         let (folder, path) = file("url = \"https://file.example\"\ntoken = \"of-file\"\n");
         let of_file = Settings::gather(&Flags::default(), &environment(&[("GRANGE_CONFIG", &path)])).unwrap();
-        assert_eq!((of_file.url.as_str(), of_file.token.as_deref()), ("https://file.example/", Some("of-file")));
+        assert_eq!(
+            (of_file.url.as_str(), of_file.token.as_deref()),
+            ("https://file.example/", Some("of-file"))
+        );
 
         let variables = environment(&[
             ("GRANGE_CONFIG", &path),

@@ -41,7 +41,7 @@ pub async fn report(
     };
     tx.commit().await?;
     for (job, turn) in &forgotten {
-        tracing::warn!(%job, turn, builder = after.name, "a builder lost an attempt; it will lapse with its lease");
+        tracing::info!(%job, turn, builder = after.name, "a builder lost an attempt; it will lapse with its lease");
     }
     let silent_after = Duration::from_millis(config.silent_ms);
     let room_before = before.as_ref().map_or(0, |before| room(before, now, silent_after));

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use crate::packages::{Package, Workshop};
 
 /// How long a story waits for something before it gives up: far longer than anything takes, since a machine may be busy.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// How a farm is set up.
 pub struct Options {

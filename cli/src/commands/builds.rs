@@ -152,8 +152,9 @@ async fn picked(
 }
 
 fn typed(item: Value) -> Result<RequestView, Failure> {
-    serde_json::from_value(item)
-        .map_err(|error| Failure::Local(anyhow::Error::new(error).context("the hub's answer cannot be understood")))
+    serde_json::from_value(item).map_err(|error| {
+        Failure::Local(anyhow::Error::new(error).context("the hub's answer cannot be understood"))
+    })
 }
 
 fn json(page: &Page<Value>) -> Result<String, Failure> {

@@ -73,8 +73,12 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
 fn no_job(view: &RequestView, word: Option<&str>) -> Failure {
     match word {
         Some(word) => {
-            let jobs: Vec<String> = view.jobs.iter().map(|job| format!("{}/{}", job.label, job.arch)).collect();
-            Failure::not_found(format!("no job of this build is called {word}; there are: {}", jobs.join(", ")))
+            let jobs: Vec<String> =
+                view.jobs.iter().map(|job| format!("{}/{}", job.label, job.arch)).collect();
+            Failure::not_found(format!(
+                "no job of this build is called {word}; there are: {}",
+                jobs.join(", ")
+            ))
         }
         None => Failure::not_found("this build has no jobs, and so no logs".to_owned()),
     }
@@ -104,7 +108,10 @@ async fn of_job_alone(
 /// The log that was named, or else the one that matters.
 fn log_of<'a>(job: &'a JobView, name: Option<&'a str>) -> Result<&'a str, Failure> {
     name.or_else(|| choose_log(job)).ok_or_else(|| {
-        Failure::not_found(format!("{} on {} has written no log yet; it is {}", job.label, job.arch, job.phase))
+        Failure::not_found(format!(
+            "{} on {} has written no log yet; it is {}",
+            job.label, job.arch, job.phase
+        ))
     })
 }
 

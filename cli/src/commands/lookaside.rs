@@ -87,7 +87,9 @@ async fn upload(
         "Available" => return Ok(false),
         "Missing" => {}
         other => {
-            return Err(Failure::Failed(format!("the hub answered `{other}` where it should say what it has")));
+            return Err(Failure::Failed(format!(
+                "the hub answered `{other}` where it should say what it has"
+            )));
         }
     }
     fields.truncate(2);

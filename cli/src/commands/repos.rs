@@ -55,7 +55,8 @@ fn listing(items: &[TagView], look: &Look) -> String {
 
 fn how_to_use(item: &TagView, look: &Look) -> String {
     let TagView { tag, baseurl, repo_file, .. } = item;
-    let mut text = format!("{}\n  baseurl    {baseurl}\n  .repo file {repo_file}\n", look.paint(Tone::Strong, tag));
+    let mut text =
+        format!("{}\n  baseurl    {baseurl}\n  .repo file {repo_file}\n", look.paint(Tone::Strong, tag));
     if item.stage == Stage::Candidate {
         text.push_str("\nThis is what builds and tests see; nothing in it has been tested yet.\n");
     }
@@ -80,7 +81,9 @@ mod tests {
         .unwrap();
         let look = Look::plain(Stamp::ZERO);
         let text = how_to_use(&tag, &look);
-        assert!(text.contains("dnf config-manager --add-repo 'http://h/repos/storage9s-gluster-11-release.repo'"));
+        assert!(
+            text.contains("dnf config-manager --add-repo 'http://h/repos/storage9s-gluster-11-release.repo'")
+        );
         assert!(!text.contains("tested yet"));
         assert_eq!(
             listing(&[tag], &look),

@@ -82,15 +82,11 @@ pub async fn run(command: Command, client: &Client, screen: &mut Screen) -> Resu
         Command::Apply(Apply { files }) => send(&files, "apply", client, screen).await,
         Command::List(List {}) => {
             let body = client.get(&["sigs"], &[]).await?;
-            print(&body, screen, |body, screen| {
-                Ok(render::sigs(&body.items::<Sig>()?.items, &screen.look()))
-            })
+            print(&body, screen, |body, screen| Ok(render::sigs(&body.items::<Sig>()?.items, &screen.look())))
         }
         Command::Show(Show { name }) => {
             let body = client.get(&["sigs", &name], &[]).await?;
-            print(&body, screen, |body, screen| {
-                Ok(render::sig(&body.read::<Applied>()?.sig, &screen.look()))
-            })
+            print(&body, screen, |body, screen| Ok(render::sig(&body.read::<Applied>()?.sig, &screen.look())))
         }
     }
 }
@@ -100,9 +96,7 @@ async fn send(files: &[PathBuf], verb: &str, client: &Client, screen: &mut Scree
         let template = read(file)?;
         let body = TemplateBody { file: file.display().to_string(), template };
         let body = client.post(&["sigs", verb], &body).await?;
-        print(&body, screen, |body, screen| {
-            Ok(render::plan(&body.read::<PlanView>()?, &screen.look()))
-        })?;
+        print(&body, screen, |body, screen| Ok(render::plan(&body.read::<PlanView>()?, &screen.look())))?;
     }
     Ok(())
 }

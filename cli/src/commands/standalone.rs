@@ -143,7 +143,8 @@ fn log_to_standard_error(format: LogFormat, environment: &Environment) -> Result
         Failure::usage(format!("GRANGE_LOG: {error}"), "it looks like `debug` or `info,hub=debug`")
     })?;
     let colour = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
     let begun = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -121,7 +121,6 @@ fn tests(view: &PromotionView, look: &Look) -> Table {
     table
 }
 
-
 fn verdict(verdict: &TestVerdict) -> Cell {
     match verdict {
         TestVerdict::Passed => Cell::new(Tone::Good, "passed"),

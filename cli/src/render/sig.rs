@@ -85,7 +85,14 @@ pub fn sig(sig: &Sig, look: &Look) -> String {
             ("packages", joined(&project.packages)),
             ("tags", tags.join(" ")),
             ("builds from", inherits.join(", ")),
-            ("gate", if project.required.is_empty() { "closed: no suite is required".into() } else { project.required.join(" ") }),
+            (
+                "gate",
+                if project.required.is_empty() {
+                    "closed: no suite is required".into()
+                } else {
+                    project.required.join(" ")
+                },
+            ),
         ] {
             facts.row([Cell::new(Tone::Dim, name), value.into()]);
         }

@@ -76,7 +76,9 @@ impl Table {
         let rows: Vec<&Vec<Cell>> = head.into_iter().chain(&self.rows).collect();
         let columns = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
-            .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|c| width(&c.text)).max().unwrap_or(0))
+            .map(|column| {
+                rows.iter().filter_map(|row| row.get(column)).map(|c| width(&c.text)).max().unwrap_or(0)
+            })
             .collect();
         let before_last: usize =
             widths.iter().rev().skip(1).map(|width| if *width == 0 { 0 } else { width + GAP }).sum::<usize>()

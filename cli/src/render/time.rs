@@ -67,8 +67,7 @@ mod tests {
         }
         assert!(ago(before(400 * 86_400), now).starts_with("2022-10-1"));
         assert_eq!(ago(now + Duration::from_secs(60), now), "just now");
-        for (seconds, expected) in
-            [(5, "5 s"), (72, "1 min 12 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")]
+        for (seconds, expected) in [(5, "5 s"), (72, "1 min 12 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")]
         {
             assert_eq!(span(Duration::from_secs(seconds)), expected);
         }

@@ -77,9 +77,13 @@ impl Config {
             }
         }
         let said = said(&table);
-        let Sections { hub, mut scheduler, builder } = table.try_into().map_err(|error: toml::de::Error| {
-            Failure::usage(format!("the configuration: {}", error.message()), strict::fix(error.message()))
-        })?;
+        let Sections { hub, mut scheduler, builder } =
+            table.try_into().map_err(|error: toml::de::Error| {
+                Failure::usage(
+                    format!("the configuration: {}", error.message()),
+                    strict::fix(error.message()),
+                )
+            })?;
         // The two must agree on these, so that saying it once is enough.
         if !said.contains("scheduler.patience") {
             scheduler.patience.clone_from(&hub.patience);
@@ -93,8 +97,9 @@ impl Config {
 
 fn read_file(path: &Path) -> Result<Table, Failure> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read {name}: {error}"), "name another file with --config"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read {name}: {error}"), "name another file with --config")
+    })?;
     // Read once for what is wrong and in which line, and once more as a table the environment can be put over.
     strict::read::<Sections>(&name, &text)?;
     strict::read(&name, &text)

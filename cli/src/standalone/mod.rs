@@ -102,7 +102,8 @@ fn outcome(name: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::
 /// When the folder belongs to another farm, the port to another program, or something cannot be opened.
 pub async fn start(options: Options) -> anyhow::Result<Farm> {
     let Options { listen, config, engine } = options;
-    let Config { hub: mut hub_config, scheduler: scheduler_config, builder: mut builder_config, said } = config;
+    let Config { hub: mut hub_config, scheduler: scheduler_config, builder: mut builder_config, said } =
+        config;
     crate::client::install_tls();
 
     let data = std::path::absolute(&hub_config.data).context("the data folder's path")?;
@@ -156,11 +157,13 @@ pub async fn start(options: Options) -> anyhow::Result<Farm> {
     if let Some(engine) = engine.filter(|_| with_builder) {
         let drain = Duration::from_secs(builder_config.drain_seconds);
         let parts = builder::Parts { bus: bus.clone(), engine };
-        roles.push(Role::start("builder", drain + STOP_GRACE, |stop| builder_run(parts, builder_config, stop)));
+        roles.push(Role::start("builder", drain + STOP_GRACE, |stop| {
+            builder::run(parts, builder_config, stop)
+        }));
     }
     let parts = scheduler::Parts { db: db.clone(), bus };
     roles.push(Role::start("scheduler", STOP_GRACE, |stop| scheduler::run(parts, scheduler_config, stop)));
-    roles.push(Role::start("hub", STOP_GRACE, |stop| hub_run(hub, listener, stop)));
+    roles.push(Role::start("hub", STOP_GRACE, |stop| hub::run(hub, listener, stop)));
     tracing::info!(url, %address, data = %data.display(), "the farm is open");
     Ok(Farm { url, address, data, admin_token, db, roles, _lock: lock })
 }
@@ -231,14 +234,4 @@ mod tests {
             assert_eq!(reachable(address.parse().unwrap()), expected);
         }
     }
-}
-
-// TEMPORARY
-async fn hub_run(_h: Hub, _l: TcpListener, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    while !*stop.borrow() { if stop.changed().await.is_err() { break; } }
-    Ok(())
-}
-async fn builder_run(parts: builder::Parts, config: builder::Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    let handle = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || handle.block_on(builder::run(parts, config, stop))).await?
 }

@@ -3,19 +3,23 @@
 use farm::api::{BuilderView, FileView, JobView, Page, RequestView};
 use farm::ids::RequestId;
 use farm::job::{Job, JobKind};
-use farm::ledger::{PromotionFilter, Tx};
+use farm::ledger::{PromotionFilter, RequestFilter, Tx};
 use farm::promotion::Promotion;
 use farm::recipe::Work;
 use farm::request::{Request, RequestKind, Source, status};
 
 use crate::logs;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
 /// Items of a listing unless the client says otherwise.
 const PAGE: u32 = 50;
 /// Most items of a listing.
 const LONGEST_PAGE: u32 = 200;
+
+/// Requests among which one is looked for by the end of its id, and the shortest end that is looked for.
+const NEWEST: u32 = 500;
+const SHORTEST_END: usize = 6;
 
 /// How many items a listing has.
 pub(super) fn page_size(asked: Option<u32>) -> u32 {
@@ -127,16 +131,28 @@ async fn promotions_of(tx: &mut Tx, request: &Request) -> Answer<Vec<Promotion>>
     Ok(found)
 }
 
-/// The request a person means: by its id, or by the NVR of the build it made.
+/// The request a person means: by its id or the end of it, or by the NVR of the build it made.
 pub(super) async fn find(tx: &mut Tx, text: &str) -> Answer<Request> {
     let id = match text.parse::<RequestId>() {
         Ok(id) => Some(id),
         Err(_) => tx.build_by_nvr(text).await?.map(|build| build.request),
     };
     let found = match id {
-        Some(id) => tx.request(id).await?,
-        None => None,
+        Some(id) => tx.request(id).await?.map(|kept| kept.value),
+        None => by_end(tx, text).await?,
     };
     let shown: String = text.chars().take(100).collect();
-    Ok(found.ok_or_else(|| crate::problem::Problem::not_found("build", shown))?.value)
+    found.ok_or_else(|| Problem::not_found("build", shown))
+}
+
+/// The one of the newest requests whose id ends so. Two that do are none: better to ask than to stop the wrong one.
+async fn by_end(tx: &mut Tx, text: &str) -> Answer<Option<Request>> {
+    if text.len() < SHORTEST_END || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(None);
+    }
+    let end = text.to_ascii_uppercase();
+    let newest = RequestFilter { limit: NEWEST, ..RequestFilter::default() };
+    let mut found = tx.requests(&newest).await?;
+    found.retain(|request| request.id.to_string().ends_with(&end));
+    Ok(if found.len() == 1 { found.pop() } else { None })
 }

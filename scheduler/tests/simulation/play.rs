@@ -59,7 +59,7 @@ impl World {
     }
 
     async fn step(&mut self) {
-        self.now = after(self.now, self.dice.between(300, 3_500));
+        self.now = after(self.now, self.dice.between(500, 6_000));
         if self.now >= after(self.start, TROUBLED) && self.is_troubled() {
             *self.troubled.lock().unwrap() = false;
             for builder in &mut self.builders {
@@ -82,6 +82,9 @@ impl World {
     }
 
     async fn look(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
         let jobs = self.parts.db.read().await.unwrap().jobs_of(self.request).await.unwrap();
         self.watch.look(jobs, &self.builders, &self.config.patience);
     }
@@ -92,6 +95,7 @@ impl World {
         for (_, sig) in self.to_come.extract_if(.., |(at, _)| *at <= self.now) {
             let job = job(&mut self.minter, &self.dice, self.request, sig, self.now);
             tx.insert_job(&job).await.unwrap();
+            self.changed = true;
         }
         tx.commit().await.unwrap();
     }
@@ -112,6 +116,7 @@ impl World {
             let cancel = Event::Cancel { by: by.clone() };
             let called =
                 call(&self.parts.db, chosen, cancel, self.now, &self.config.patience, Some(&self.dice)).await;
+            self.changed |= called.written.is_some();
             if let Some(job) = called.written {
                 self.watch.cancel(&job, &by);
             }
@@ -195,6 +200,7 @@ impl World {
         let faults = troubled.then_some(&self.dice);
         let called =
             call(&self.parts.db, attempt.job, event.clone(), self.now, &self.config.patience, faults).await;
+        self.changed |= called.written.is_some();
         if let (Event::Finish { turn, outcome, .. }, Some(job)) = (&event, &called.written) {
             self.watch.finish(job, *turn, outcome.clone());
         }
@@ -232,6 +238,7 @@ impl World {
             let ticked = AssertUnwindSafe(ticking).catch_unwind().await;
             *self.doom.lock().unwrap() = None;
             self.collect();
+            self.changed = !matches!(&ticked, Ok(Ok(ticked)) if ticked.offered + ticked.lapsed == 0);
             match ticked {
                 Ok(ticked) => {
                     let ticked = ticked.unwrap();

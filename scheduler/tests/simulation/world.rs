@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) presences: Heard<Presence>,
     pub(crate) mail: BTreeMap<(Stamp, u64), Letter>,
     pub(crate) letters: u64,
+    /// A row of a job was written since the watch last looked.
+    pub(crate) changed: bool,
     pub(crate) schedulers_back: [Stamp; 2],
     pub(crate) _folder: tempfile::TempDir,
 }
@@ -168,6 +170,7 @@ impl World {
             schedulers_back: [now, now],
             mail: BTreeMap::new(),
             letters: 0,
+            changed: true,
             _folder: folder,
             dice,
             doom,

@@ -69,17 +69,16 @@ pub(in crate::http) async fn finish(
     }
 }
 
-/// Is this what the job was settled with, in this turn? A stopped attempt counts as cancelled whatever its end was.
-fn is_repeated(job: &Job, turn: u32, outcome: &Outcome) -> bool {
-    match &job.state {
-        JobState::Done { outcome: settled, .. } => {
-            job.turn == turn && (settled == outcome || matches!(settled, Outcome::Cancelled { .. }))
-        }
-        JobState::Waiting { .. }
-        | JobState::Offered { .. }
-        | JobState::Building { .. }
-        | JobState::Stopping { .. } => false,
-    }
+/// Is this what the job was settled with, in this turn? What the machine makes of an end may be another one than the
+/// builder gave: a stopped attempt counts as cancelled, one that gave up by itself as a failure of the farm.
+fn is_repeated(job: &Job, turn: u32, given: &Outcome) -> bool {
+    let JobState::Done { outcome: settled, .. } = &job.state else { return false };
+    let follows = match settled {
+        Outcome::Cancelled { .. } => true,
+        Outcome::FailedByFarm { .. } => matches!(given, Outcome::Cancelled { .. } | Outcome::Lost { .. }),
+        Outcome::Passed | Outcome::FailedByPackage { .. } | Outcome::Lost { .. } => false,
+    };
+    job.turn == turn && (settled == given || follows)
 }
 
 /// Takes a job one step on.

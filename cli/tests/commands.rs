@@ -1,0 +1,573 @@
+//! The commands against a hub that says what it is told to: what is asked, what is printed, how it ends.
+
+mod common;
+
+use common::*;
+use serde_json::{Value, json};
+
+fn failed() -> Value {
+    let reason = "tests/run.sh failed: 2 of 9 checks, see build.log";
+    request(
+        "failed",
+        Some(&format!("build on aarch64: {reason}")),
+        vec![job(SRPM_JOB, "srpm", "x86_64", "passed"), job(BUILD_JOB, "build", "aarch64", reason)],
+        vec![],
+    )
+}
+
+#[tokio::test]
+async fn a_failed_build_says_why_first_and_what_to_do_last() {
+    let hub = Hub::start().await;
+    hub.on("GET /builds/hello-2.10-1.el9s", [ok(failed())]);
+    let (printed, result) = hub.grange(&["show", "hello-2.10-1.el9s"]).await;
+    result.unwrap();
+    assert_eq!(
+        printed,
+        "\
+hello-2.10-1.el9s  failed
+  build on aarch64: tests/run.sh failed: 2 of 9 checks, see build.log
+
+  id      01JZ8M3Q5T7V9X1B3D5F7H9K1M
+  target  storage9s-gluster-11-el9s
+  source  rpms/hello#0123456789ab
+  asked   3 min ago by ada (push of c9s-sig-storage-gluster)
+  page    http://hub/builds/01JZ8M3Q5T7V9X1B3D5F7H9K1M
+
+  JOB    ARCH     STATE   TIME        BUILDER  FILES  WHY
+  srpm   x86_64   passed  1 min 12 s  b1       1
+  build  aarch64  failed  1 min 12 s  b1              tests/run.sh failed: 2 of 9 checks, see build.log
+
+next: grange log 01JZ8M3Q5T7V9X1B3D5F7H9K1M
+"
+    );
+    let call = hub.call("GET /builds/hello-2.10-1.el9s");
+    assert_eq!(call.headers["authorization"], "Bearer secret");
+}
+
+#[tokio::test]
+async fn json_is_the_body_as_it_came() {
+    let hub = Hub::start().await;
+    let body = r#"{"version":"1",   "jobs":{},"open_requests":0,"open_promotions":0,"builders":[],"you":"ada","later":1}"#;
+    hub.on("GET /status", [text(body)]);
+    let (printed, result) = hub.grange(&["--json", "status"]).await;
+    result.unwrap();
+    assert_eq!(printed, format!("{body}\n"));
+    let (printed, _) = hub.grange(&["whoami"]).await;
+    assert_eq!(printed, "ada\n");
+    let (printed, _) = hub.grange(&["status"]).await;
+    assert_eq!(
+        printed,
+        "grange 1, and you are ada\n0 builds open, jobs: none at work; 0 promotions under way\n\n\
+         no builder has reported yet\n"
+    );
+}
+
+#[tokio::test]
+async fn builders_and_promotions_are_tables() {
+    let hub = Hub::start().await;
+    let builder = |name: &str, state: Value| {
+        json!({ "builder": { "name": name, "arches": ["x86_64", "aarch64"], "slots": 2, "running": [], "draining": false,
+                             "seen": NOW - 42_000 }, "condition": state })
+    };
+    hub.on(
+        "GET /builders",
+        [ok(json!([
+            builder("b1", json!({ "state": "free", "slots": 2 })),
+            builder("builder-two", json!({ "state": "silent" })),
+        ]))],
+    );
+    let (printed, _) = hub.grange(&["builders"]).await;
+    assert_eq!(
+        printed,
+        "\
+BUILDER      STATE   RUNNING  SLOTS  SEEN      ARCHES
+b1           2 free  0        2      42 s ago  x86_64 aarch64
+builder-two  silent  0        2      42 s ago  x86_64 aarch64
+"
+    );
+    let items = json!({ "items": [promotion("testing", rejected("suite runs failed on x86_64: no hello"))], "next": null });
+    hub.on("GET /promotions?limit=20", [ok(items)]);
+    let (printed, _) = hub.grange(&["promotions"]).await;
+    assert_eq!(
+        printed,
+        "\
+ID                          STATE     TO       TARGET                     BY    OPENED    BUILDS
+01JZ8M3Q5T7V9X1B3D5F7H9KP1  rejected  testing  storage9s-gluster-11-el9s  gate  50 s ago  hello-2.10-1.el9s
+"
+    );
+    let view = json!({
+        "promotion": promotion("testing", rejected("suite runs failed on x86_64: no hello")),
+        "sentence": "refused: suite runs failed on x86_64: no hello",
+        "results": [{ "job": TEST_JOB, "content": "1".repeat(64), "suite": "runs", "arch": "x86_64", "version": "2".repeat(64),
+                      "verdict": { "kind": "failed", "reason": "no hello" }, "at": NOW - 20_000 }],
+        "required": [{ "suite": "installs", "arch": "x86_64" }, { "suite": "runs", "arch": "x86_64" }],
+    });
+    hub.on(&format!("GET /promotions/{PROMOTION}"), [ok(view)]);
+    let (printed, _) = hub.grange(&["promotions", PROMOTION]).await;
+    assert_eq!(
+        printed,
+        "\
+hello-2.10-1.el9s to testing  rejected
+  refused: suite runs failed on x86_64: no hello
+
+  id      01JZ8M3Q5T7V9X1B3D5F7H9KP1
+  target  storage9s-gluster-11-el9s
+  opened  50 s ago by gate
+
+  SUITE     ARCH    RESULT   RAN       JOB                         WHY
+  installs  x86_64  missing
+  runs      x86_64  failed   20 s ago  01JZ8M3Q5T7V9X1B3D5F7H9KJ3  no hello
+"
+    );
+}
+
+#[tokio::test]
+async fn a_status_is_picked_out_of_the_hubs_pages() {
+    let hub = Hub::start().await;
+    let mut cancelled = failed();
+    cancelled["status"] = json!("cancelled");
+    let first = json!({ "items": [cancelled, failed()], "next": "N" });
+    let last = json!({ "items": [failed()], "next": null });
+    hub.on("GET /builds?package=hello&state=closed&limit=200", [ok(first)]);
+    hub.on("GET /builds?package=hello&state=closed&limit=200&before=N", [ok(last)]);
+    let (printed, result) =
+        hub.grange(&["builds", "--package", "hello", "--state", "failed", "--json"]).await;
+    result.unwrap();
+    let page: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    assert!(page["next"].is_null());
+    let (printed, _) =
+        hub.grange(&["builds", "--package", "hello", "--state", "failed", "--limit", "1"]).await;
+    assert_eq!(
+        printed,
+        "\
+ID                          STATUS  BUILD              TARGET                     KIND  BY   ASKED      WHY
+01JZ8M3Q5T7V9X1B3D5F7H9K1M  failed  hello-2.10-1.el9s  storage9s-gluster-11-el9s  push  ada  3 min ago  \
+build on aarch64: tests/run.sh failed: 2 of 9 checks, see build.log
+older ones: add --before 01JZ8M3Q5T7V9X1B3D5F7H9K1M
+"
+    );
+}
+
+#[tokio::test]
+async fn failures_have_their_exit_codes_and_say_what_to_do() {
+    let hub = Hub::start().await;
+    hub.on("GET /builds/none", [problem(404, "there is no build none", None)]);
+    let (_, result) = hub.grange(&["show", "none"]).await;
+    assert_eq!(code(&result), 3);
+    assert_eq!(told(result), "grange: there is no build none\n");
+
+    hub.on("POST /builds/x/cancel", [problem(409, "the build is complete", Some("look at it again"))]);
+    let (_, result) = hub.grange(&["cancel", "x"]).await;
+    assert_eq!(code(&result), 3);
+    assert_eq!(told(result), "grange: the build is complete\n  fix: look at it again\n");
+
+    hub.on(
+        "GET /tags",
+        [problem(401, "this needs a token", Some("give one as `Authorization: Bearer <token>`"))],
+    );
+    let (_, result) = hub.grange(&["tags"]).await;
+    assert_eq!(code(&result), 3);
+    assert!(told(result).contains("grange login"));
+
+    hub.on("GET /status", [problem(500, "the hub failed", Some("try again"))]);
+    let (_, result) = hub.grange(&["status"]).await;
+    assert_eq!(code(&result), 4);
+
+    hub.on("GET /targets", [status(502, "<html>bad gateway</html>")]);
+    let (_, result) = hub.grange(&["targets"]).await;
+    assert_eq!(code(&result), 4);
+    assert_eq!(told(result), "grange: the answer was 502 Bad Gateway\n");
+
+    hub.on("GET /sigs", [text("<html>some other site</html>")]);
+    let (_, result) = hub.grange(&["sig", "list"]).await;
+    assert_eq!(code(&result), 4);
+
+    let (_, result) = grange(&["status"], &[("GRANGE_URL", "http://127.0.0.1:1")]).await;
+    assert_eq!(code(&result), 4);
+    assert!(
+        told(result).starts_with("grange: cannot reach the hub at http://127.0.0.1:1/: Connection refused")
+    );
+
+    let (_, result) = grange(&["status"], &[("GRANGE_URL", "nonsense")]).await;
+    assert_eq!(code(&result), 2);
+}
+
+#[tokio::test]
+async fn what_a_user_types_cannot_lead_to_another_address() {
+    let hub = Hub::start().await;
+    hub.on("GET /builds/a%2F..%2F..%3Fx=1", [ok(failed())]);
+    let (_, result) = hub.grange(&["show", "a/../..?x=1"]).await;
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_a_package_says_speaks_to_the_terminal() {
+    let hub = Hub::start().await;
+    let evil = request("failed", Some("\u{1b}]0;owned\u{7}\u{1b}[2J"), vec![], vec![]);
+    hub.on("GET /builds/x", [ok(evil)]);
+    let (printed, _) = hub.grange(&["show", "x"]).await;
+    assert!(!printed.contains('\u{1b}') && !printed.contains('\u{7}'), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_build_is_asked_for_and_watched_to_its_end() {
+    let hub = Hub::start().await;
+    hub.on("POST /builds", [ok(json!({ "id": REQUEST, "url": "http://hub/builds/1" }))]);
+    let running = |state: &str| {
+        let jobs = vec![job(SRPM_JOB, "srpm", "x86_64", "passed"), job(BUILD_JOB, "build", "x86_64", state)];
+        ok(request("running", None, jobs, vec![]))
+    };
+    let jobs = vec![job(SRPM_JOB, "srpm", "x86_64", "passed"), job(BUILD_JOB, "build", "x86_64", "passed")];
+    hub.on(
+        &format!("GET /builds/{REQUEST}"),
+        [
+            running("waiting"),
+            running("building"),
+            status(503, ""),
+            ok(request("complete", None, jobs, vec![])),
+        ],
+    );
+    let (printed, result) =
+        hub.grange(&["build", "storage9s-gluster-11-el9s", "rpms/hello#main", "--watch"]).await;
+    result.unwrap();
+    assert_eq!(
+        hub.call("POST /builds").json(),
+        json!({ "target": "storage9s-gluster-11-el9s", "repo": "rpms/hello", "commit": "main", "scratch": false })
+    );
+    let said: Vec<&str> = printed.lines().map(|line| line.get(10..).unwrap_or(line)).collect();
+    assert_eq!(
+        said[2..],
+        [
+            "srpm x86_64             passed after 1 min 12 s",
+            "build x86_64            waiting",
+            "build x86_64            building on b1",
+            "the hub does not answer; trying again".get(10..).unwrap(),
+            "build x86_64            passed after 1 min 12 s",
+            "hello-2.10-1.el9s       complete after 2 min 0 s",
+        ],
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn watching_ends_with_what_became_of_it() {
+    let hub = Hub::start().await;
+    hub.on("GET /builds/x", [ok(failed())]);
+    let (printed, result) = hub.grange(&["watch", "x"]).await;
+    assert_eq!(code(&result), 1);
+    assert!(printed.contains("failed: tests/run.sh failed"), "{printed}");
+    assert_eq!(
+        told(result),
+        "grange: hello-2.10-1.el9s failed: build on aarch64: tests/run.sh failed: 2 of 9 checks, see build.log\n"
+    );
+    let (printed, result) = hub.grange(&["watch", "x", "--json"]).await;
+    assert_eq!(code(&result), 1);
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), failed());
+
+    hub.on("GET /builds/y", [ok(request("running", None, vec![], vec![]))]);
+    let (_, result) = hub.grange(&["watch", "y", "--timeout", "0"]).await;
+    assert_eq!(code(&result), 1);
+    assert!(told(result).contains("gave up after 0 s"));
+}
+
+#[tokio::test]
+async fn the_way_to_testing_is_watched_too() {
+    let hub = Hub::start().await;
+    let build = |promotions: Vec<Value>| {
+        ok(request("complete", None, vec![job(BUILD_JOB, "build", "x86_64", "passed")], promotions))
+    };
+    let tests = |status: &str, state: &str| {
+        let reason = (status == "failed").then_some("test runs on x86_64: no hello");
+        let mut view = request(status, reason, vec![job(TEST_JOB, "test runs", "x86_64", state)], vec![]);
+        view["request"]["id"] = json!(TEST_REQUEST);
+        view["request"]["kind"] = json!({ "kind": "test", "promotion": PROMOTION, "snapshot": SNAPSHOT });
+        ok(view)
+    };
+    let steps = |last: Value| {
+        [
+            build(vec![]),
+            build(vec![promotion("testing", json!({ "phase": "composing" }))]),
+            build(vec![promotion("testing", in_testing(Some(TEST_REQUEST)))]),
+            build(vec![promotion("testing", last)]),
+        ]
+    };
+    let path = format!("GET /builds/{REQUEST}");
+    hub.on(&path, steps(published()));
+    hub.on(
+        &format!("GET /builds/{TEST_REQUEST}"),
+        [tests("running", "building"), tests("complete", "passed")],
+    );
+    let (printed, result) = hub.grange(&["watch", REQUEST, "--tests", "--every", "0.01"]).await;
+    result.unwrap();
+    for expected in [
+        "promotion to testing    composing",
+        "promotion to testing    in-testing",
+        "test runs x86_64        building on b1",
+        "test runs x86_64        passed",
+        "promotion to testing    published",
+    ] {
+        assert!(printed.contains(expected), "{expected} is not in\n{printed}");
+    }
+
+    hub.on(&path, steps(rejected("suite runs failed on x86_64: no hello")));
+    hub.on(&format!("GET /builds/{TEST_REQUEST}"), [tests("failed", "no hello")]);
+    let (_, result) = hub.grange(&["watch", REQUEST, "--tests", "--every", "0.01"]).await;
+    assert_eq!(code(&result), 1);
+    assert!(told(result).contains("not let into testing: suite runs failed on x86_64: no hello"));
+}
+
+fn log_line(job: &str, name: &str, offset: usize) -> String {
+    format!("GET /jobs/{job}/logs/{name}?turn=1&offset={offset}&limit=4194304")
+}
+
+#[tokio::test]
+async fn logs_are_streamed_while_a_build_is_watched() {
+    let hub = Hub::start().await;
+    let view = |status: &str, state: &str| {
+        ok(request(status, None, vec![job(BUILD_JOB, "build", "x86_64", state)], vec![]))
+    };
+    hub.on(
+        "GET /builds/x",
+        [view("running", "building"), view("running", "building"), view("complete", "passed")],
+    );
+    hub.on(&log_line(BUILD_JOB, "root.log", 0), [log("installing\n", 11, true)]);
+    hub.on(&log_line(BUILD_JOB, "build.log", 0), [log("", 0, false), log("one\n", 4, false)]);
+    hub.on(&log_line(BUILD_JOB, "build.log", 4), [log("two\n", 8, true)]);
+    let (printed, result) = hub.grange(&["watch", "x", "--logs", "--every", "0.01"]).await;
+    result.unwrap();
+    let logs: Vec<&str> = printed.lines().filter(|line| !line.contains("  ")).collect();
+    assert_eq!(
+        logs,
+        ["── build x86_64: root.log ──", "installing", "── build x86_64: build.log ──", "one", "two"],
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn the_log_that_matters_is_the_one_the_reason_names() {
+    let hub = Hub::start().await;
+    hub.on("GET /builds/x", [ok(failed())]);
+    hub.on(&log_line(BUILD_JOB, "build.log", 0), [log("make: *** [test] Error 1\n", 25, true)]);
+    hub.on(&log_line(SRPM_JOB, "root.log", 0), [log("dnf\n", 4, true)]);
+    hub.on(&log_line(BUILD_JOB, "state.log", 0), [log("claimed\n", 8, true)]);
+    for (words, expected) in [
+        (vec!["log", "x"], "make: *** [test] Error 1\n"),
+        (vec!["log", "x", "build"], "make: *** [test] Error 1\n"),
+        (vec!["log", "x", "aarch64", "state.log"], "claimed\n"),
+        (vec!["log", "x", "state.log"], "claimed\n"),
+        (vec!["log", "x", "srpm/x86_64", "root.log"], "dnf\n"),
+        (vec!["log", "x", &SRPM_JOB[18..], "root.log"], "dnf\n"),
+        (vec!["log", "x", "--follow"], "make: *** [test] Error 1\n"),
+    ] {
+        let (printed, result) = hub.grange(&words).await;
+        assert_eq!((printed.as_str(), code(&result)), (expected, 0), "{words:?}");
+    }
+    let (_, result) = hub.grange(&["log", "x", "s390x"]).await;
+    assert_eq!(code(&result), 3);
+    assert!(told(result).contains("srpm/x86_64, build/aarch64"));
+    let (printed, _) = hub.grange(&["log", "x", "--list"]).await;
+    assert!(printed.starts_with("JOB    ARCH     STATE   LOG        SIZE  ID\n"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_jobs_id_is_enough_for_a_log() {
+    let hub = Hub::start().await;
+    hub.on(&format!("GET /builds/{TEST_JOB}"), [problem(404, "there is no build", None)]);
+    hub.on(&format!("GET /jobs/{TEST_JOB}"), [ok(job(TEST_JOB, "test runs", "x86_64", "no hello"))]);
+    hub.on(&log_line(TEST_JOB, "build.log", 0), [log("no hello\n", 9, true)]);
+    let (printed, result) = hub.grange(&["log", TEST_JOB]).await;
+    result.unwrap();
+    assert_eq!(printed, "no hello\n");
+}
+
+#[tokio::test]
+async fn files_are_downloaded_whole_and_stay_in_their_folder() {
+    let hub = Hub::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let into = folder.path().join("rpms");
+    let jobs = vec![job(SRPM_JOB, "srpm", "x86_64", "passed"), job(BUILD_JOB, "build", "aarch64", "passed")];
+    hub.on("GET /builds/x", [ok(request("complete", None, jobs, vec![]))]);
+    hub.on(&format!("GET /jobs/{SRPM_JOB}/files/hello-srpm.rpm"), [text("srpm")]);
+    hub.on(&format!("GET /jobs/{BUILD_JOB}/files/hello-build.rpm"), [text("rpm!")]);
+    let (printed, result) = hub.grange(&["download", "x", into.to_str().unwrap()]).await;
+    result.unwrap();
+    assert_eq!(std::fs::read_to_string(into.join("hello-srpm.rpm")).unwrap(), "srpm");
+    assert_eq!(std::fs::read_to_string(into.join("aarch64/hello-build.rpm")).unwrap(), "rpm!");
+    assert_eq!(printed.lines().count(), 2);
+    assert_eq!(std::fs::read_dir(&into).unwrap().count(), 2, "nothing else is left there");
+
+    let mut evil = job(BUILD_JOB, "build", "aarch64", "passed");
+    evil["files"][0]["name"] = json!("../../evil");
+    hub.on("GET /builds/y", [ok(request("complete", None, vec![evil], vec![]))]);
+    let (_, result) = hub.grange(&["download", "y", into.to_str().unwrap()]).await;
+    assert_eq!(code(&result), 1);
+    assert!(told(result).contains("not safe"));
+}
+
+#[tokio::test]
+async fn a_source_rpm_is_sent_as_it_is() {
+    let hub = Hub::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hello-2.10-1.src.rpm");
+    std::fs::write(&file, b"\xed\xab\xee\xdb").unwrap();
+    let line = "POST /builds/srpm?target=t&name=hello-2.10-1.src.rpm";
+    hub.on(line, [ok(json!({ "id": REQUEST, "url": "http://hub/builds/1" }))]);
+    let (printed, result) = hub.grange(&["scratch", "t", file.to_str().unwrap()]).await;
+    result.unwrap();
+    assert_eq!(
+        printed,
+        format!("scratch build {REQUEST}\nhttp://hub/builds/1\nfollow it: grange watch {REQUEST}\n")
+    );
+    let call = hub.call(line);
+    assert_eq!(&call.body[..], b"\xed\xab\xee\xdb");
+    assert_eq!(call.headers["content-length"], "4");
+    let (_, result) = hub.grange(&["scratch", "t", "missing.src.rpm"]).await;
+    assert_eq!(code(&result), 2);
+    let (_, result) = hub.grange(&["scratch", "t", "hello"]).await;
+    assert_eq!(code(&result), 2);
+}
+
+#[tokio::test]
+async fn builds_are_promoted_and_promotions_approved() {
+    let hub = Hub::start().await;
+    let view = |state: Value, sentence: &str| {
+        let view = json!({ "promotion": promotion("release", state), "sentence": sentence, "results": [], "required": [] });
+        ok(view)
+    };
+    hub.on("POST /promotions", [ok(json!({ "id": PROMOTION, "url": "http://hub/promotions/1" }))]);
+    hub.on(
+        &format!("GET /promotions/{PROMOTION}"),
+        [
+            view(in_testing(None), "its tests run"),
+            view(json!({ "phase": "ready", "snapshot": SNAPSHOT }), "it waits for a release manager"),
+            view(published(), "published just now"),
+        ],
+    );
+    let (printed, result) =
+        hub.grange(&["promote", "hello-2.10-1.el9s", "foo-1-1", "--wait", "--every", "0.01"]).await;
+    result.unwrap();
+    assert_eq!(
+        hub.call("POST /promotions").json(),
+        json!({ "nvrs": ["hello-2.10-1.el9s", "foo-1-1"], "to": "release" })
+    );
+    assert_eq!(
+        printed,
+        format!(
+            "promotion {PROMOTION}\nhttp://hub/promotions/1\nin-testing: its tests run\n\
+             ready: it waits for a release manager\npublished: published just now\n"
+        )
+    );
+    hub.on(&format!("POST /promotions/{PROMOTION}/approve"), [status(204, "")]);
+    hub.on(&format!("GET /promotions/{PROMOTION}"), [view(rejected("suite runs failed"), "refused")]);
+    let (_, result) = hub.grange(&["promote", PROMOTION, "--wait"]).await;
+    assert_eq!(code(&result), 1);
+    assert!(told(result).contains("refused: suite runs failed"));
+    let (_, result) = hub.grange(&["promote", PROMOTION, "hello-2.10-1.el9s"]).await;
+    assert_eq!(code(&result), 2);
+}
+
+#[tokio::test]
+async fn a_template_is_planned_and_applied() {
+    let hub = Hub::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("storage.toml");
+    std::fs::write(&file, "name = \"storage\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let changes = json!([
+        { "what": "member ada", "from": null, "to": "maintainer" },
+        { "what": "member bob", "from": "maintainer", "to": null },
+        { "what": "sig storage", "from": "Old", "to": "New" },
+    ]);
+    hub.on("POST /sigs/plan", [ok(json!({ "sig": "storage", "changes": changes, "applied": false }))]);
+    let (printed, result) = hub.grange(&["sig", "plan", file]).await;
+    result.unwrap();
+    assert_eq!(
+        printed,
+        "\
++ member ada: maintainer
+- member bob: maintainer
+~ sig storage:
+    Old
+    → New
+SIG storage: 3 changes to apply
+"
+    );
+    assert_eq!(
+        hub.call("POST /sigs/plan").json(),
+        json!({ "file": file, "template": "name = \"storage\"\n" })
+    );
+    hub.on("POST /sigs/apply", [ok(json!({ "sig": "storage", "changes": [], "applied": true }))]);
+    let (printed, _) = hub.grange(&["sig", "apply", file]).await;
+    assert_eq!(printed, "SIG storage: nothing to change\n");
+    let (_, result) = hub.grange(&["sig", "apply", "missing.toml"]).await;
+    assert_eq!(code(&result), 2);
+}
+
+#[tokio::test]
+async fn a_source_file_is_uploaded_once_and_its_line_written_down() {
+    let hub = Hub::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hello.tar.gz");
+    let sources = folder.path().join("sources");
+    std::fs::write(&file, "abc").unwrap();
+    let line = "SHA512 (hello.tar.gz) = ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f\n";
+    let words =
+        ["lookaside", "upload", "hello", file.to_str().unwrap(), "--sources", sources.to_str().unwrap()];
+    hub.on("POST //lookaside/upload", [text("Missing\n"), text("stored"), text("Available")]);
+    let (printed, result) = hub.grange(&words).await;
+    result.unwrap();
+    assert_eq!(printed, line);
+    assert_eq!(std::fs::read_to_string(&sources).unwrap(), line);
+    let calls = hub.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls[0].text().contains("name=\"filename\"") && !calls[0].text().contains("abc\r\n"));
+    assert!(calls[1].text().contains("filename=\"hello.tar.gz\"") && calls[1].text().contains("abc\r\n"));
+
+    let (printed, result) = hub.grange(&words).await;
+    result.unwrap();
+    assert_eq!((printed.as_str(), hub.calls().len()), (line, 3), "what is there is not sent again");
+    assert_eq!(std::fs::read_to_string(&sources).unwrap(), line);
+}
+
+#[tokio::test]
+async fn login_tries_the_token_before_it_keeps_it() {
+    let hub = Hub::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    let config = folder.path().join("deep/er/config.toml");
+    std::fs::write(&token, "tok\n").unwrap();
+    let (token, config_text) = (token.to_str().unwrap(), config.to_str().unwrap());
+    let status = |you: Value| {
+        ok(
+            json!({ "version": "1", "jobs": {}, "open_requests": 0, "open_promotions": 0, "builders": [], "you": you }),
+        )
+    };
+    let words = ["login", &hub.url, "--token-file", token];
+    let variables = [("GRANGE_CONFIG", config_text)];
+    hub.on("GET /status", [status(Value::Null)]);
+    let (_, result) = grange(&words, &variables).await;
+    assert_eq!(code(&result), 1);
+    assert!(!config.exists());
+
+    hub.on("GET /status", [status(json!("ada"))]);
+    let (printed, result) = grange(&words, &variables).await;
+    result.unwrap();
+    assert!(printed.starts_with("you are ada at "), "{printed}");
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600);
+    let (printed, result) = grange(&["whoami"], &variables).await;
+    result.unwrap();
+    assert_eq!(printed, "ada\n");
+    assert_eq!(hub.calls().last().unwrap().headers["authorization"], "Bearer tok");
+}
+
+#[tokio::test]
+async fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (printed, result) = grange(&["completion", shell], &[]).await;
+        result.unwrap();
+        assert!(printed.contains("promotions") && printed.contains("lookaside"), "{shell}");
+    }
+}

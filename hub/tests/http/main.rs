@@ -1,0 +1,10 @@
+//! The hub's HTTP side, spoken to as its clients do: a real server on a free port, a real ledger in a folder.
+
+mod access;
+mod attempts;
+mod bench;
+mod document;
+mod git;
+mod logs;
+mod lookaside;
+mod pages;
