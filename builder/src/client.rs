@@ -3,8 +3,9 @@
 //! Every call may be repeated and is, until it succeeds, is refused, or the attempt is lost. The beat alone decides
 //! when an unreachable hub means a lost attempt.
 
+mod call;
+
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use farm::arch::Arch;
@@ -12,21 +13,21 @@ use farm::digest::Digest;
 use farm::ids::SnapshotId;
 use farm::message::{Claim, Finish, Lease, LogSize, Manifest, Offer};
 use farm::outcome::Outcome;
-use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
+use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use url::Url;
+
+use call::{A_LOG, Call, Payload, Trouble, json, judge};
+
+pub(crate) use call::Slice;
 
 use crate::attempt::{Key, Token};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// A hub that says nothing for this long has forgotten the call.
 const SILENCE: Duration = Duration::from_secs(60);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Characters of the hub's own words that are passed on.
-const QUOTE: usize = 300;
+/// How often a file that arrives damaged is sent again.
+const UPLOADS: u32 = 3;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -40,30 +41,6 @@ pub(crate) enum ClientError {
     /// The builder's own disk.
     #[error("cannot read {what}: {source}")]
     Disk { what: String, source: io::Error },
-}
-
-/// The one call whose conflict is an answer.
-const A_LOG: &str = "a log";
-
-/// One call that failed: whether it makes sense to repeat it.
-enum Trouble {
-    Repeat(String),
-    Final(ClientError),
-}
-
-/// One request, which can be sent again and again.
-struct Call<'a> {
-    what: &'a str,
-    method: Method,
-    url: Url,
-    body: Payload<'a>,
-}
-
-enum Payload<'a> {
-    Nothing,
-    Json(serde_json::Value),
-    Bytes(&'a [u8]),
-    Slice(Slice<'a>),
 }
 
 /// Where the hub is; made once.
@@ -81,14 +58,6 @@ pub(crate) struct AttemptClient {
     key: Key,
     token: Token,
     lost: CancellationToken,
-}
-
-/// Part of a file on the builder's disk.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Slice<'a> {
-    pub(crate) file: &'a Path,
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
 }
 
 impl Hub {
@@ -156,7 +125,12 @@ impl AttemptClient {
     pub(crate) async fn log(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<LogSize, ClientError> {
         let url = self.url(&["logs", name], &[("offset", &offset.to_string())]);
         let response = self.post(A_LOG, url, Payload::Bytes(bytes)).await?;
-        self.understand(A_LOG, response).await
+        let conflict = response.status() == StatusCode::CONFLICT;
+        match self.understand(A_LOG, response).await {
+            // The other kind of conflict: not the size is another, the whole attempt is over.
+            Err(ClientError::Refused { .. }) if conflict => Err(ClientError::Lost),
+            answer => answer,
+        }
     }
 
     /// Uploads a file.
@@ -168,8 +142,20 @@ impl AttemptClient {
     ) -> Result<(), ClientError> {
         let url = self.url(&["files", name], &[("digest", digest.as_str())]);
         let what = format!("the file {name}");
-        let call = Call { what: &what, method: Method::PUT, url, body: Payload::Slice(content) };
-        self.insist(call).await.map(drop)
+        let mut damaged = 0;
+        loop {
+            let body = Payload::Slice(content);
+            let call = Call { what: &what, method: Method::PUT, url: url.clone(), body };
+            match self.insist(call).await {
+                // What arrived was not what was sent.
+                Err(ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, .. })
+                    if damaged < UPLOADS =>
+                {
+                    damaged += 1;
+                }
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     /// Reports the end; every log and file must be uploaded by then.
@@ -185,45 +171,6 @@ impl AttemptClient {
 
     async fn post(&self, what: &str, url: Url, body: Payload<'_>) -> Result<Response, ClientError> {
         self.insist(Call { what, method: Method::POST, url, body }).await
-    }
-
-    /// Repeats the call until it is answered for good, or the attempt is lost.
-    async fn insist(&self, call: Call<'_>) -> Result<Response, ClientError> {
-        let mut pause = FIRST_PAUSE;
-        let calls = async {
-            loop {
-                match judge(call.what, self.request(&call).await?.send().await).await {
-                    Ok(response) => return Ok(response),
-                    Err(Trouble::Final(error)) => return Err(error),
-                    Err(Trouble::Repeat(why)) => {
-                        let Key { job, turn } = self.key;
-                        tracing::info!(%job, turn, what = call.what, why, "the hub did not answer; trying again");
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = self.lost.cancelled() => Err(ClientError::Lost),
-            answer = calls => answer,
-        }
-    }
-
-    async fn request(&self, call: &Call<'_>) -> Result<RequestBuilder, ClientError> {
-        // The claim carries the token too, whose digest is all the hub looks at.
-        let request =
-            self.http.request(call.method.clone(), call.url.clone()).bearer_auth(self.token.as_str());
-        Ok(match &call.body {
-            Payload::Nothing => request,
-            Payload::Json(value) => request.json(value),
-            Payload::Bytes(bytes) => request.body(bytes.to_vec()),
-            Payload::Slice(slice) => {
-                let disk = |source| ClientError::Disk { what: call.what.to_owned(), source };
-                let body = slice.body().await.map_err(disk)?;
-                request.header(reqwest::header::CONTENT_LENGTH, slice.size).body(body)
-            }
-        })
     }
 
     async fn understand<T: serde::de::DeserializeOwned>(
@@ -250,47 +197,4 @@ impl AttemptClient {
         }
         url
     }
-}
-
-impl Slice<'_> {
-    async fn body(&self) -> io::Result<Body> {
-        let mut file = tokio::fs::File::open(self.file).await?;
-        file.seek(io::SeekFrom::Start(self.offset)).await?;
-        Ok(Body::wrap_stream(ReaderStream::with_capacity(file.take(self.size), 256 * 1024)))
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> Payload<'static> {
-    // These types have no maps with strange keys, the only thing that cannot be JSON.
-    Payload::Json(serde_json::to_value(value).unwrap_or_default())
-}
-
-/// What an answer means: done, again, or never.
-async fn judge(what: &str, answer: Result<Response, reqwest::Error>) -> Result<Response, Trouble> {
-    let response = answer.map_err(|error| Trouble::Repeat(error.to_string()))?;
-    let status = response.status();
-    match status {
-        _ if status.is_success() => Ok(response),
-        // A log's conflict says how much of it the hub has, and is an answer.
-        StatusCode::CONFLICT if what == A_LOG => Ok(response),
-        StatusCode::CONFLICT | StatusCode::UNAUTHORIZED | StatusCode::GONE => {
-            Err(Trouble::Final(ClientError::Lost))
-        }
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Err(Trouble::Repeat(status.to_string()))
-        }
-        _ if status.is_server_error() => Err(Trouble::Repeat(status.to_string())),
-        _ => {
-            let why = explanation(&response.text().await.unwrap_or_default());
-            let why = if why.is_empty() { status.to_string() } else { why };
-            Err(Trouble::Final(ClientError::Refused { what: what.to_owned(), status, why }))
-        }
-    }
-}
-
-/// The sentence in a problem document (RFC 9457), or the body itself.
-fn explanation(body: &str) -> String {
-    let problem: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    let field = |name| problem.as_ref()?.get(name)?.as_str();
-    field("detail").or_else(|| field("title")).unwrap_or(body).trim().chars().take(QUOTE).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use reqwest::StatusCode;
+
 use crate::client::ClientError;
 use crate::engine::EngineError;
 
@@ -26,8 +28,10 @@ impl From<ClientError> for Halt {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Lost => Halt::Interrupted,
-            // The hub looks into what is uploaded; what it cannot make sense of came out of the package's own build.
-            ClientError::Refused { status, .. } if status.as_u16() == 422 => Halt::Package(error.to_string()),
+            // More than the hub takes is more than another builder could deliver.
+            ClientError::Refused { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
+                Halt::Package(error.to_string())
+            }
             ClientError::Refused { .. } | ClientError::Disk { .. } => Halt::Farm(error.to_string()),
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn broken_limit(tail: &str, limits: &Limits) -> Option<String> {
     } else if says("Resource temporarily unavailable") || says("fork: retry") {
         Some(format!("reached the limit of {} processes", limits.pids))
     } else if tail.lines().any(was_killed) {
-        Some(format!("a process was killed, most likely for want of memory (limit {} MiB)", limits.memory_mb))
+        Some(format!("out of memory (limit {} MiB), most likely: a process was killed", limits.memory_mb))
     } else {
         None
     }
@@ -66,9 +66,12 @@ pub(crate) fn dnf(tail: &str, log: &str) -> Result<String, String> {
         "conflicting requests",
         "conflicts with",
     ];
-    let find = |marks: &[&str]| tail.lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
+    let find = |marks: &[&str]| marks.iter().find_map(|mark| tail.lines().find(|line| line.contains(mark)));
     if let Some(line) = find(&REPOS) {
-        return Err(format!("dnf cannot read a repo: {}", sentence(line)));
+        return Err(format!(
+            "dnf cannot read a repo: {}; see {log}",
+            sentence(line.trim_start_matches("Error: "))
+        ));
     }
     let explained = find(&PACKAGES).or_else(|| tail.lines().find(|line| line.starts_with("Error: ")));
     match explained {
@@ -173,7 +176,7 @@ mod tests {
             Ok("No matching package to install: 'foo-devel'; see root.log".to_owned())
         );
         let repo = "Error: Failed to download metadata for repo 'base': Cannot download repomd.xml: x\n";
-        assert!(dnf(repo, "root.log").unwrap_err().starts_with("dnf cannot read a repo: Error: Failed"));
+        assert!(dnf(repo, "root.log").unwrap_err().starts_with("dnf cannot read a repo: Failed to download"));
         assert!(dnf("Traceback\nRuntimeError: x\n", "root.log").unwrap_err().contains("RuntimeError: x"));
     }
 
@@ -188,7 +191,7 @@ mod tests {
             "/var/tmp/rpm-tmp.x: line 31:    12 Killed                  python3 <<'EOF'",
             &limits,
         );
-        assert!(killed.unwrap().contains("most likely for want of memory (limit 4096 MiB)"));
+        assert!(killed.unwrap().contains("out of memory (limit 4096 MiB), most likely"));
         assert_eq!(broken_limit("line 3: Killed the cat: line 7: x\nall is well", &limits), None);
     }
 

@@ -7,7 +7,7 @@ use farm::api::{JobView, RequestView};
 use farm::ids::{JobId, PromotionId, RequestId};
 use farm::outcome::Outcome;
 use farm::promotion::{Promotion, PromotionState};
-use farm::request::Status;
+use farm::request::{RequestKind, Status};
 use farm::sig::Stage;
 use farm::stamp::Stamp;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -152,7 +152,12 @@ impl News {
             let tone = if view.status == Status::Complete { Tone::Good } else { Tone::Bad };
             let at = view.request.closed.as_ref().map_or(look.now, |closed| closed.at);
             let took = span(at - view.request.created);
-            let name = view.nvr.as_deref().unwrap_or(&view.request.package);
+            let name = match &view.request.kind {
+                RequestKind::Test { .. } => "tests",
+                RequestKind::Push { .. } | RequestKind::Build | RequestKind::Scratch { .. } => {
+                    view.nvr.as_deref().unwrap_or(&view.request.package)
+                }
+            };
             let said = look.paint(tone, view.status.as_str());
             let reason = view.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             lines.push(line(

@@ -42,7 +42,8 @@ fn every_command_has_examples_that_parse() {
             Cli::try_parse_from(words(example)).unwrap_or_else(|error| panic!("{example}: {error}"));
         }
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        assert!(!about.is_empty() && !about.contains('`'), "{name} says of itself: {about}");
+        // What the code says of a command's arguments must not take the place of what the command says of itself.
+        assert!(!about.is_empty() && !about.starts_with("What "), "{name} says of itself: {about}");
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
             assert!(argument.get_help().is_some(), "{name}: {} has no help", argument.get_id());
         }

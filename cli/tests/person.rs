@@ -1,5 +1,7 @@
 //! People and their tokens, straight in the ledger.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use common::{code, grange, told};

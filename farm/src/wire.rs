@@ -5,7 +5,8 @@
 //!   ledger finds everything unsettled again by scanning.
 //! - An offer goes to one builder's queue and is taken at most once from it by a well-behaved bus; the ledger's claim
 //!   makes sure that a doubled one is worked on once.
-//! - A stop goes to every builder; a nudge and a presence go to every scheduler.
+//! - A stop goes to every builder, a presence to every scheduler, a nudge to at least one of them: any of them can do
+//!   what is to be done.
 //! - Receiving never fails: a receiver whose bus is gone waits until it is back.
 
 use std::collections::HashMap;

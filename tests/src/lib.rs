@@ -1,8 +1,10 @@
 //! Grange's stories: a farm in this process that speaks its users' language, and the sample packages it builds.
 
+mod audit;
 mod farm;
 mod packages;
 
+pub use audit::audit;
 pub use farm::{Farm, Options};
 pub use packages::{Behaviour, Package};
 

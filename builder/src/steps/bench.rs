@@ -138,6 +138,10 @@ impl Bench<'_> {
 
     /// Uploads the files that came out of a container.
     pub(super) async fn upload(&mut self, outputs: &Outputs) -> Result<(), Halt> {
+        let limits = &self.recipe.limits;
+        if outputs.files.iter().map(|file| file.size).sum::<u64>() > limits.output_mb.saturating_mul(MIB) {
+            return Err(Halt::Package(too_much(limits)));
+        }
         for file in &outputs.files {
             self.journal.note(&format!("Upload: {} ({} bytes)", file.name, file.size)).await;
             let upload = async {
@@ -165,10 +169,14 @@ fn judge(ended: &Ended, limits: &Limits) -> Result<i64, Halt> {
         Ending::Exited(code) => return Ok(code),
         Ending::TimedOut => format!("took longer than {}", span(limits.seconds)),
         Ending::LogOverflow => format!("wrote more than {} MiB of log", limits.log_mb),
-        Ending::OutputOverflow => format!("made more than {} MiB of files", limits.output_mb),
+        Ending::OutputOverflow => too_much(limits),
         Ending::DiskOverflow => format!("no space left on the build's disk (limit {} MiB)", limits.disk_mb),
     };
     Err(Halt::Package(reason))
+}
+
+fn too_much(limits: &Limits) -> String {
+    format!("made more than {} MiB of files", limits.output_mb)
 }
 
 /// A span as people say it.

@@ -267,11 +267,11 @@ async fn file(
     body: Bytes,
 ) -> Answer<Response> {
     if state.lock().unwrap().refuse_files {
-        let problem = Json(serde_json::json!({"title": "Bad", "detail": "its header names another package"}));
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, problem).into_response());
+        let problem = Json(serde_json::json!({"title": "Too large", "detail": "it is larger than 5 bytes"}));
+        return Ok((StatusCode::PAYLOAD_TOO_LARGE, problem).into_response());
     }
     if query["digest"].parse() != Ok(Digest::of(&body)) {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(StatusCode::UNPROCESSABLE_ENTITY);
     }
     authorized(&state, &key, &headers, |attempt, _| {
         attempt.late_calls += u32::from(attempt.outcome.is_some());

@@ -115,7 +115,7 @@ async fn settle(
         let body = patient.get(&["promotions", id], &mut spinner, screen).await?;
         let view: PromotionView = body.read()?;
         if view.sentence != said && !screen.json {
-            spinner.above(screen, &format!("{}: {}\n", view.promotion.phase(), view.sentence))?;
+            spinner.above(screen, &format!("{}\n", view.sentence))?;
         }
         said.clone_from(&view.sentence);
         spinner.says(&format!("promotion {}", view.promotion.phase()));

@@ -55,11 +55,12 @@ fn listing(items: &[TagView], look: &Look) -> String {
 
 fn how_to_use(item: &TagView, look: &Look) -> String {
     let TagView { tag, baseurl, repo_file, .. } = item;
-    let mut text =
-        format!("{}\n  baseurl    {baseurl}\n  .repo file {repo_file}\n", look.paint(Tone::Strong, tag));
+    let mut text = format!("{}\n  baseurl    {baseurl}\n", look.paint(Tone::Strong, tag));
     if item.stage == Stage::Candidate {
-        text.push_str("\nThis is what builds and tests see; nothing in it has been tested yet.\n");
+        text.push_str("\nOnly builds and tests use it: nothing in it has been tested yet.\n");
+        return text;
     }
+    let _ = writeln!(text, "  .repo file {repo_file}");
     let _ = writeln!(text, "\nTo install from it:\n  curl -fLo /etc/yum.repos.d/{tag}.repo '{repo_file}'");
     let _ = writeln!(text, "or, with dnf-plugins-core:\n  dnf config-manager --add-repo '{repo_file}'");
     text

@@ -34,15 +34,7 @@ pub fn promotions(items: &[Promotion], look: &Look) -> String {
 #[must_use]
 pub fn promotion(view: &PromotionView, look: &Look) -> String {
     let promotion = &view.promotion;
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{} to {}  {}",
-        look.paint(Tone::Strong, &promotion.nvrs.join(" ")),
-        promotion.to,
-        promotion_phase(promotion).painted(look)
-    );
-    let _ = writeln!(text, "  {}", view.sentence);
+    let mut text = format!("{}\n", look.paint(Tone::Strong, &view.sentence));
     if let PromotionState::Rejected { why, .. } = &promotion.state {
         for reason in why.iter().filter(|reason| !view.sentence.contains(reason.as_str())) {
             let _ = writeln!(text, "  {}", look.paint(Tone::Bad, reason));
@@ -51,6 +43,9 @@ pub fn promotion(view: &PromotionView, look: &Look) -> String {
     text.push('\n');
     let mut facts = Table::new(&["", ""]).indented(2);
     facts.row([Cell::new(Tone::Dim, "id"), promotion.id.to_string().into()]);
+    facts.row([Cell::new(Tone::Dim, "builds"), promotion.nvrs.join(" ").into()]);
+    facts.row([Cell::new(Tone::Dim, "to"), promotion.to.as_str().into()]);
+    facts.row([Cell::new(Tone::Dim, "state"), promotion_phase(promotion)]);
     facts.row([Cell::new(Tone::Dim, "target"), promotion.target.as_str().into()]);
     facts.row([
         Cell::new(Tone::Dim, "opened"),

@@ -2,13 +2,14 @@
 //! a body on its standard output, both streamed.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 
 use super::POLICY;
 use super::repo::{RepoPath, command};
@@ -42,8 +43,6 @@ pub struct Call {
     pub query: String,
     /// The body's type.
     pub content_type: Option<String>,
-    /// The body's size, where the client says it.
-    pub content_length: Option<u64>,
     /// The body's encoding: `gzip`.
     pub content_encoding: Option<String>,
     /// The client's `Git-Protocol`.
@@ -73,7 +72,7 @@ pub async fn serve(
     body: impl AsyncRead + Unpin + Send + 'static,
 ) -> anyhow::Result<Reply> {
     let slot = SLOTS.acquire().await?;
-    let mut child = prepared(hub, &call).spawn().context("cannot run git http-backend")?;
+    let mut child = prepared(program().await?, hub, &call).spawn().context("cannot run git http-backend")?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         bail!("git http-backend has no pipes");
@@ -118,12 +117,24 @@ pub async fn serve(
     Ok(Reply { status, headers, body: receiver })
 }
 
-/// The program with its environment: what CGI and the hooks need, and nothing of the hub's own.
-fn prepared(hub: &Hub, call: &Call) -> tokio::process::Command {
-    let mut command = command();
+/// Where `git-http-backend` is. It is run itself and not through `git`, so that stopping it stops it and no go-between.
+async fn program() -> anyhow::Result<&'static PathBuf> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    let find = || async {
+        let mut git = command("git");
+        let output = git.arg("--exec-path").stdin(Stdio::null()).output().await.context("cannot run git")?;
+        let folder = String::from_utf8(output.stdout).context("git's own folder")?;
+        anyhow::Ok(PathBuf::from(folder.trim()).join("git-http-backend"))
+    };
+    PROGRAM.get_or_try_init(find).await
+}
+
+/// The program with its environment: what CGI and the hooks need, and nothing of the hub's own. It is not told the size
+/// of the body: it would read for ever when the client goes away before that; so it reads until the end.
+fn prepared(program: &PathBuf, hub: &Hub, call: &Call) -> tokio::process::Command {
+    let mut command = command(program);
     let git = hub.config.data.join("git");
     command
-        .arg("http-backend")
         .env("GIT_PROJECT_ROOT", &git)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("PATH_INFO", format!("/{}.git/{}", call.repo, call.service))
@@ -131,7 +142,6 @@ fn prepared(hub: &Hub, call: &Call) -> tokio::process::Command {
         .env("QUERY_STRING", &call.query)
         .env("GATEWAY_INTERFACE", "CGI/1.1")
         .envs(call.content_type.as_ref().map(|value| ("CONTENT_TYPE", value)))
-        .envs(call.content_length.map(|value| ("CONTENT_LENGTH", value.to_string())))
         .envs(call.content_encoding.as_ref().map(|value| ("HTTP_CONTENT_ENCODING", value)))
         .envs(call.protocol.as_ref().map(|value| ("GIT_PROTOCOL", value)));
     let mut settings = vec![
@@ -140,7 +150,7 @@ fn prepared(hub: &Hub, call: &Call) -> tokio::process::Command {
         // Only the smart protocol: no file of a repo is handed out as it lies there.
         ("http.getanyfile", "false".to_owned()),
         ("http.receivepack", call.pusher.is_some().to_string()),
-        ("receive.maxInputSize", (hub.config.upload_mb * 1024 * 1024).to_string()),
+        ("receive.maxInputSize", (hub.config.upload_mb.saturating_mul(1024 * 1024)).to_string()),
     ];
     if let Some(person) = &call.pusher {
         settings.push(("receive.advertisePushOptions", "false".to_owned()));

@@ -78,11 +78,11 @@ async fn create(hub: &Hub, path: &Path) -> anyhow::Result<()> {
     tokio::fs::create_dir_all(parent).await?;
     let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(hub.config.data.join("git"))?;
     let bare = fresh.path().join("repo.git");
-    let mut init = command();
+    let mut init = command("git");
     init.args(["init", "--quiet", "--bare", "--template=", "--initial-branch=main"]).arg(&bare);
     run(init).await?;
     for (key, value) in SETTINGS {
-        let mut config = command();
+        let mut config = command("git");
         config.arg("--git-dir").arg(&bare).args(["config", key, value]);
         run(config).await?;
     }
@@ -109,9 +109,9 @@ fn place_hooks(repo: &Path, programs: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// git, with nothing of the hub's own environment but where programs are.
-pub(super) fn command() -> tokio::process::Command {
-    let mut command = tokio::process::Command::new("git");
+/// A program of git's, with nothing of the hub's own environment but where programs are.
+pub(super) fn command(program: impl AsRef<std::ffi::OsStr>) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
     command
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))

@@ -12,8 +12,7 @@ use utoipa::IntoParams;
 
 use super::auth::Caller;
 use super::extract::{Json, Path, Query};
-use super::stream::{self, MIB};
-use super::{problem, view};
+use super::{problem, stream, view};
 use crate::intake;
 use crate::lookaside::is_source_file;
 use crate::problem::{Answer, Problem};
@@ -45,6 +44,7 @@ pub(super) struct Filter {
     /// Asked for by this person.
     by: Option<String>,
     /// Open ones, or closed ones.
+    #[param(inline)]
     state: Option<Openness>,
     /// Older than this one: the `next` of the page before.
     before: Option<RequestId>,
@@ -122,12 +122,19 @@ pub(super) async fn create_of_srpm(
     if hub.community().await?.target(&target).is_none() {
         return Err(Problem::not_found("target", target.chars().take(100).collect::<String>()));
     }
-    let max = hub.config.upload_mb * MIB;
+    let max = stream::upload_limit(&hub);
     stream::must_fit(&headers, max)?;
     let stored =
         hub.artifacts.put_stream(stream::reader(body), max, None).await.map_err(problem::of_artifact)?;
     let srpm = Input { name, digest: stored.digest, size: stored.size };
-    Ok(made(&hub, intake::scratch_srpm(&hub, &person, &target, srpm).await?))
+    let digest = srpm.digest.clone();
+    match intake::scratch_srpm(&hub, &person, &target, srpm).await {
+        Ok(id) => Ok(made(&hub, id)),
+        Err(problem) => {
+            stream::discard(&hub, &digest).await?;
+            Err(problem)
+        }
+    }
 }
 
 /// Stops a build.

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::person_of;
 use super::extract::Path;
-use super::stream::{self, MIB};
+use super::stream;
 use crate::gitserver::{Call, RepoPath, make_ready, may_create, serve, write_policy};
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -65,7 +65,7 @@ async fn answer(hub: &Hub, address: &Address, request: Request) -> Answer<Respon
         return Err(unknown());
     }
 
-    let max = hub.config.upload_mb.saturating_mul(MIB);
+    let max = stream::upload_limit(hub);
     stream::must_fit(&head.headers, max)?;
     let text = |name: &str| text_of(&head.headers, name);
     let call = Call {
@@ -73,7 +73,6 @@ async fn answer(hub: &Hub, address: &Address, request: Request) -> Answer<Respon
         method,
         query,
         content_type: text("content-type"),
-        content_length: text("content-length").and_then(|size| size.parse().ok()),
         content_encoding: text("content-encoding"),
         protocol: text("git-protocol").filter(|protocol| is_protocol(protocol)),
         pusher,

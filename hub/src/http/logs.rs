@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -10,13 +11,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use farm::ids::JobId;
 use farm::job::{Job, JobState};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use serde::Deserialize;
 use tokio::io::AsyncSeekExt as _;
 use utoipa::IntoParams;
 
 use super::extract::{Path, Query};
 use super::jobs::{self, WhichTurn};
+use super::serve::Stopping;
 use super::stream;
 use crate::logs::{self, Follower, is_log_name};
 use crate::problem::{Answer, Problem};
@@ -93,6 +95,7 @@ pub(super) async fn events(
     State(hub): State<Hub>,
     Path((id, name)): Path<(JobId, String)>,
     Query(WhichTurn { turn }): Query<WhichTurn>,
+    stopping: Option<Extension<Stopping>>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let job = of_known_name(&hub, id, &name).await?;
@@ -100,7 +103,8 @@ pub(super) async fn events(
     let pinned = turn.is_some() || offset > 0;
     let turn = turn.unwrap_or(job.turn);
     let follower = Follower::new(hub.log_path(id, turn, &name), offset);
-    let events = follow(Watched { hub, id, turn, pinned, name, follower });
+    let stopping = stopping.map(|Extension(stopping)| stopping);
+    let events = follow(Watched { hub, id, turn, pinned, name, follower }, stopping);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 
@@ -115,16 +119,26 @@ struct Watched {
     follower: Follower,
 }
 
-fn follow(watched: Watched) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-    let until = tokio::time::Instant::now() + LONGEST;
+fn follow(
+    watched: Watched,
+    stopping: Option<Stopping>,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+    let over = async {
+        match stopping {
+            Some(mut stopping) => drop(tokio::time::timeout(LONGEST, stopping.wait()).await),
+            None => tokio::time::sleep(LONGEST).await,
+        }
+    };
     futures_util::stream::unfold(Some(watched), move |watched| async move {
         let mut watched = watched?;
-        let next = tokio::time::timeout_at(until, watched.next()).await.ok()?;
-        let (event, goes_on) = next
+        let (event, goes_on) = watched
+            .next()
+            .await
             .inspect_err(|problem| tracing::error!(%problem, job = %watched.id, "a log cannot be followed"))
             .ok()?;
         Some((Ok(event), goes_on.then_some(watched)))
     })
+    .take_until(Box::pin(over))
 }
 
 impl Watched {

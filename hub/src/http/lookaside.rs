@@ -1,7 +1,7 @@
 //! The lookaside over HTTP, as centpkg and fedpkg speak to it. The protocol's words are in [`crate::lookaside`].
 
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{Multipart, State};
+use axum::extract::{FromRequest as _, Multipart, Request, State};
 use axum::response::Response;
 use farm::ledger::{LookasideFile, Person};
 use farm::sig::Role;
@@ -12,7 +12,7 @@ use super::auth::Caller;
 use super::checked::Checked;
 use super::extract::Path;
 use super::problem::of_artifact;
-use super::stream::{self, MIB};
+use super::stream;
 use crate::lookaside::{AVAILABLE, BadQuery, HashKind, Hashes, MISSING, Query};
 use crate::problem::{Answer, Problem};
 use crate::state::{Hub, require_role};
@@ -26,8 +26,10 @@ const LONGEST_FIELD: usize = 4096;
 pub(super) async fn upload(
     State(hub): State<Hub>,
     Caller(person): Caller,
-    mut form: Multipart,
+    request: Request,
 ) -> Answer<String> {
+    let form = Multipart::from_request(stream::attentive(request), &hub).await;
+    let mut form = form.map_err(|rejection| of_text(&rejection.body_text()))?;
     let mut fields: Vec<(String, String)> = Vec::new();
     while let Some(field) = form.next_field().await.map_err(of_form)? {
         let name = field.name().unwrap_or_default().to_owned();
@@ -64,11 +66,9 @@ pub(super) async fn download(State(hub): State<Hub>, Path(path): Path<String>) -
 
 /// Streams the file into the store, hashing it on the way: one that is not what was announced is never stored.
 async fn store(hub: &Hub, person: &Person, query: &Query, field: Field<'_>) -> Answer<String> {
-    let pieces = field.map_err(std::io::Error::other);
-    let reader = StreamReader::new(Box::pin(stream::unless_silent(pieces)));
+    let reader = StreamReader::new(field.map_err(std::io::Error::other));
     let mut checked = Checked::new(reader, query.kind, &query.hex);
-    let max = hub.config.upload_mb * MIB;
-    let stored = hub.artifacts.put_stream(&mut checked, max, None).await;
+    let stored = hub.artifacts.put_stream(&mut checked, stream::upload_limit(hub), None).await;
     if let Some(actual) = checked.mismatch() {
         return Err(Problem::invalid(
             format!("{} has the {} {actual}, not {}", query.file, query.kind, query.hex),
@@ -77,7 +77,10 @@ async fn store(hub: &Hub, person: &Person, query: &Query, field: Field<'_>) -> A
     }
     stored.map_err(of_artifact)?;
     let hashes = checked.into_hashes();
-    note(hub, person, query, &hashes).await?;
+    if let Err(problem) = note(hub, person, query, &hashes).await {
+        stream::discard(hub, &hashes.sha256).await?;
+        return Err(problem);
+    }
     tracing::info!(
         package = query.package,
         file = query.file,

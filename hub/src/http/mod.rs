@@ -36,7 +36,6 @@ use utoipa_axum::routes;
 pub use serve::serve;
 
 use crate::state::Hub;
-use stream::MIB;
 
 /// Bytes a body may have where nothing else is said.
 const BODY: usize = 1024 * 1024;
@@ -100,7 +99,7 @@ fn lasting() -> OpenApiRouter<Hub> {
 
 /// What is no part of the API: pages, repos as files, git, and the lookaside in its own protocol.
 fn others(hub: &Hub) -> Router<Hub> {
-    let upload = usize::try_from(hub.config.upload_mb.saturating_mul(MIB)).unwrap_or(usize::MAX);
+    let upload = usize::try_from(stream::upload_limit(hub)).unwrap_or(usize::MAX);
     Router::new()
         .route("/", get(pages::front::show))
         .route("/builds/{id}", get(pages::build::show))

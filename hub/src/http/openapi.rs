@@ -1,14 +1,17 @@
 //! The OpenAPI document: it grows from the same list as the routes. What holds for every call is said here once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use farm::api::ProblemBody;
-use std::sync::Arc;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
+    Components, Content, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
@@ -36,12 +39,15 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     components.add_security_scheme(TOKEN, scheme);
     let paths = std::mem::take(&mut document.paths.paths);
     for (path, mut item) in paths {
-        let takes_token = path.starts_with("/api/v1/attempts/") || path == "/api/v1/git/policy";
-        if let Some(get) = &mut item.get {
-            finish(get, takes_token);
+        // A claim is proven by the offer's ticket, which is in its body.
+        let fenced = path.starts_with("/api/v1/attempts/") && !path.ends_with("/claim");
+        let takes_token = fenced || path == "/api/v1/git/policy";
+        let writes = !path.ends_with("/claim");
+        for operation in item.get.iter_mut() {
+            finish(operation, takes_token);
         }
-        for operation in writing(&mut item) {
-            finish(operation, true);
+        for operation in [&mut item.post, &mut item.put].into_iter().flatten() {
+            finish(operation, writes);
         }
         // axum marks a parameter that takes several segments; OpenAPI has no such mark.
         document.paths.paths.insert(path.replace("{*", "{"), item);
@@ -49,17 +55,37 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     document
 }
 
-fn writing(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.post, &mut item.put, &mut item.delete, &mut item.patch].into_iter().flatten()
-}
-
 fn finish(operation: &mut Operation, takes_token: bool) {
+    // A handler's name says what it does within its file; the document needs one that is unique.
+    let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+    operation.operation_id =
+        operation.operation_id.take().map(|name| format!("{tag}-{}", name.replace('_', "-")));
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            if response.description.is_empty() {
+                response.description = "What was asked for".to_owned();
+            }
+            as_bytes(&mut response.content);
+        }
+    }
+    if let Some(RefOr::T(body)) = &mut operation.request_body {
+        as_bytes(&mut body.content);
+    }
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
     let problem = ResponseBuilder::new().description("What went wrong").content(PROBLEM_JSON, content);
     operation.responses.responses.insert("default".to_owned(), problem.build().into());
     if takes_token {
         let none: [&str; 0] = [];
         operation.security = Some(vec![SecurityRequirement::new(TOKEN, none)]);
+    }
+}
+
+/// A file is a file, not the list of its bytes.
+fn as_bytes(content: &mut BTreeMap<String, RefOr<Content>>) {
+    if let Some(RefOr::T(content)) = content.get_mut("application/octet-stream") {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        let schema = ObjectBuilder::new().schema_type(Type::String).format(Some(format));
+        content.schema = Some(schema.into());
     }
 }
 

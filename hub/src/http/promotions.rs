@@ -27,6 +27,7 @@ pub(super) struct Filter {
     /// Of this target.
     target: Option<String>,
     /// Open ones, or settled ones.
+    #[param(inline)]
     state: Option<Openness>,
     /// Older than this one: the `next` of the page before.
     before: Option<PromotionId>,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::body::Body;
+use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -26,6 +26,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The pause after a connection could not be taken, for want of file handles mostly.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Becomes true when the hub stops: answers without an end of their own end then.
+#[derive(Debug, Clone)]
+pub(super) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Waits until the hub stops.
+    pub(super) async fn wait(&mut self) {
+        let _gone_is_stopped_too = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
 /// Serves the hub's HTTP side on `listener` until `stop` becomes true or its sender is gone; then what is under way gets
 /// a few seconds to end.
 ///
@@ -33,7 +44,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// When the policy file of the git hooks cannot be written at the start.
 pub async fn serve(hub: Hub, listener: TcpListener, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     gitserver::write_policy(&hub).await.context("cannot write what the git hooks decide by")?;
-    let router = super::router(hub);
+    let router = super::router(hub).layer(Extension(Stopping(stop.clone())));
+    let (cut, uncut) = watch::channel(());
     let graceful = GracefulShutdown::new();
     let slots = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -41,7 +53,7 @@ pub async fn serve(hub: Hub, listener: TcpListener, mut stop: watch::Receiver<bo
         tokio::select! {
             () = told_to(&mut stop) => break,
             taken = listener.accept() => match taken {
-                Ok((stream, _)) => connect(router.clone(), stream, slot, &graceful),
+                Ok((stream, _)) => connect(router.clone(), stream, slot, &graceful, uncut.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
                     tokio::time::sleep(PAUSE).await;
@@ -50,7 +62,8 @@ pub async fn serve(hub: Hub, listener: TcpListener, mut stop: watch::Receiver<bo
         }
     }
     drop(listener);
-    let _cut_off = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    let _ended_or_not = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    drop(cut);
     Ok(())
 }
 
@@ -59,7 +72,13 @@ async fn told_to(stop: &mut watch::Receiver<bool>) {
     let _sender_gone_or_told = stop.wait_for(|stop| *stop).await.map(|_| ());
 }
 
-fn connect(router: Router, stream: TcpStream, slot: OwnedSemaphorePermit, graceful: &GracefulShutdown) {
+fn connect(
+    router: Router,
+    stream: TcpStream,
+    slot: OwnedSemaphorePermit,
+    graceful: &GracefulShutdown,
+    mut uncut: watch::Receiver<()>,
+) {
     let _best_effort = stream.set_nodelay(true);
     let router = router.map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
     let service = TowerToHyperService::new(router);
@@ -69,8 +88,11 @@ fn connect(router: Router, stream: TcpStream, slot: OwnedSemaphorePermit, gracef
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection broke off");
+        tokio::select! {
+            ended = watched => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection broke off");
+            },
+            _ = uncut.changed() => {}
         }
         drop(slot);
     });

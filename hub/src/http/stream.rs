@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use farm::digest::Digest;
@@ -28,7 +29,7 @@ pub(super) fn reader(body: Body) -> impl AsyncRead + Unpin + Send {
 }
 
 /// The pieces, or an error when none comes for too long.
-pub(super) fn unless_silent<T: Send>(
+fn unless_silent<T: Send>(
     pieces: impl futures_util::Stream<Item = io::Result<T>> + Send,
 ) -> impl futures_util::Stream<Item = io::Result<T>> + Send {
     futures_util::stream::unfold(Box::pin(pieces), |mut pieces| async move {
@@ -90,4 +91,24 @@ pub(super) fn limited(
         },
     );
     StreamReader::new(Box::pin(pieces))
+}
+
+/// Removes a blob that came to nothing, unless something else needs it. Holding the ledger's write lock meanwhile keeps
+/// others from beginning to.
+pub(super) async fn discard(hub: &Hub, digest: &Digest) -> Answer<()> {
+    let mut tx = hub.db.write().await?;
+    if !tx.is_held(digest).await? {
+        hub.artifacts.remove(digest).map_err(anyhow::Error::from)?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Bytes one upload may have.
+pub(super) fn upload_limit(hub: &Hub) -> u64 {
+    hub.config.upload_mb.saturating_mul(MIB)
+}
+
+/// The same call, whose body fails when its sender falls silent.
+pub(super) fn attentive(request: Request) -> Request {
+    request.map(|body| Body::from_stream(unless_silent(body.into_data_stream().map_err(io::Error::other))))
 }

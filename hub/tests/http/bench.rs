@@ -49,7 +49,8 @@ pub(crate) struct Bench {
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
     pub(crate) dir: tempfile::TempDir,
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    served: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 impl Bench {
@@ -82,8 +83,8 @@ impl Bench {
         tx.apply_sig(&sig, TEMPLATE, "root", hub.now()).await.unwrap().unwrap();
         tx.commit().await.unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(hub::serve(hub.clone(), listener, stopped));
-        Self { hub, url, http: reqwest::Client::new(), dir, _stop: stop }
+        let served = tokio::spawn(hub::serve(hub.clone(), listener, stopped));
+        Self { hub, url, http: reqwest::Client::new(), dir, stop, served }
     }
 
     pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
@@ -110,6 +111,12 @@ impl Bench {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Stops the server and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        self.served.await.unwrap().unwrap();
     }
 
     /// A job whose recipe names one input and one snapshot, offered.

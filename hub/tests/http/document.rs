@@ -43,6 +43,7 @@ async fn what_is_documented_is_served() {
     let bench = Bench::open().await;
     let operations = operations(&bench).await;
     assert!(operations.len() > 30, "{}", operations.len());
+    let mut names = BTreeSet::new();
     for (path, verb, operation) in operations {
         let method: Method = verb.to_ascii_uppercase().parse().unwrap();
         let answer = bench.call(method, &example(&path)).send().await.unwrap();
@@ -52,6 +53,11 @@ async fn what_is_documented_is_served() {
         let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
         assert_eq!(problem["schema"]["$ref"], "#/components/schemas/ProblemBody", "{verb} {path}");
         assert!(operation["summary"].as_str().is_some_and(|summary| summary.len() > 3), "{verb} {path}");
+        let name = operation["operationId"].as_str().unwrap().to_owned();
+        assert!(names.insert(name.clone()), "two operations are called {name}");
+        for (code, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].is_string(), "{verb} {path} {code}");
+        }
         let good = operation["responses"].as_object().unwrap().keys().any(|code| code.starts_with('2'));
         assert!(good, "{verb} {path} has no good answer");
         if verb != "get" && !path.ends_with("/claim") {

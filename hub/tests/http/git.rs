@@ -164,3 +164,43 @@ async fn without_hooks_no_push_is_taken() {
     well(&tree, &["push", "-q", &remote(&bench, ADA, "rpms/hello"), "HEAD:refs/heads/next"]).await;
     assert!(link.exists());
 }
+
+/// The processes this one has begun and that still run.
+fn children() -> Vec<String> {
+    let own = std::process::id().to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        if rest.split_whitespace().nth(1) == Some(&own) {
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            found.push(String::from_utf8_lossy(&command).replace('\0', " "));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_git_behind() {
+    use tokio::io::AsyncWriteExt as _;
+    let (bench, tree) = bench().await;
+    // A repo of a name no other test has, so that its processes are told from theirs.
+    well(&tree, &["push", "-q", &remote(&bench, ADA, "tests/left-alone"), "HEAD"]).await;
+    let address = bench.url.strip_prefix("http://").unwrap();
+    for (service, token) in [("git-receive-pack", ADA), ("git-upload-pack", "")] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /git/tests/left-alone.git/{service} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/x-{service}-request\r\nContent-Length: 1000\r\n\r\n0094"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        drop(stream);
+    }
+    let gone = async {
+        while children().iter().any(|command| command.contains("http-backend")) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("git ends by itself");
+}

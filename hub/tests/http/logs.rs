@@ -79,3 +79,16 @@ async fn a_log_is_followed_from_before_its_beginning_to_its_end() {
     let resumed = until(&bench, &path, Some("8"), "event: end").await;
     assert!(!resumed.contains("data: two") && resumed.contains("data: three"), "{resumed}");
 }
+
+#[tokio::test]
+async fn a_follower_does_not_keep_the_hub_from_stopping() {
+    let bench = Bench::open().await;
+    let work = bench.building().await;
+    bench.post(&work.at("logs/build.log?offset=0"), TOKEN).body("hello\n").send().await.unwrap();
+    let path = format!("/api/v1/jobs/{}/logs/build.log/events", work.job);
+    let mut followed = bench.get(&path).send().await.unwrap();
+    assert!(followed.chunk().await.unwrap().is_some());
+    let begun = std::time::Instant::now();
+    bench.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}

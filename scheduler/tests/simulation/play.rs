@@ -91,6 +91,9 @@ impl World {
 
     /// Jobs whose time has come enter the backlog.
     async fn arrive(&mut self) {
+        if self.to_come.iter().all(|(at, _)| *at > self.now) {
+            return;
+        }
         let mut tx = self.parts.db.write().await.unwrap();
         for (_, sig) in self.to_come.extract_if(.., |(at, _)| *at <= self.now) {
             let job = job(&mut self.minter, &self.dice, self.request, sig, self.now);

@@ -63,7 +63,7 @@ pub(in crate::http) async fn put(
     match note(&hub, &attempt, &file).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(problem) => {
-            discard(&hub, &file.digest).await?;
+            stream::discard(&hub, &file.digest).await?;
             Err(problem)
         }
     }
@@ -88,7 +88,7 @@ async fn room_for(hub: &Hub, attempt: &Attempt, tx: &mut Tx, name: &str) -> Answ
         return Err(Problem::TooLarge { what: format!("an attempt may upload {MOST_FILES} files") });
     }
     let used: u64 = others.iter().map(|file| file.size).sum();
-    let all = attempt.job.recipe.limits.output_mb.min(hub.config.upload_mb).saturating_mul(MIB);
+    let all = attempt.job.recipe.limits.output_mb.saturating_mul(MIB).min(stream::upload_limit(hub));
     match all.checked_sub(used) {
         Some(room) => Ok(room),
         None => Err(too_much(attempt)),
@@ -98,14 +98,4 @@ async fn room_for(hub: &Hub, attempt: &Attempt, tx: &mut Tx, name: &str) -> Answ
 fn too_much(attempt: &Attempt) -> Problem {
     let most = attempt.job.recipe.limits.output_mb;
     Problem::TooLarge { what: format!("the attempt's files have more than the {most} MiB its recipe allows") }
-}
-
-/// Removes a blob that came to nothing, unless something else needs it. Holding the ledger's write lock meanwhile keeps
-/// others from beginning to.
-async fn discard(hub: &Hub, digest: &Digest) -> Answer<()> {
-    let mut tx = hub.db.write().await?;
-    if !tx.is_held(digest).await? {
-        hub.artifacts.remove(digest).map_err(anyhow::Error::from)?;
-    }
-    Ok(tx.commit().await?)
 }

@@ -20,6 +20,9 @@ pub(in crate::http) const PIECE: usize = 4 * 1024 * 1024;
 /// Bytes a log may have beyond the recipe's limit: the sentence that says that the limit was met.
 const SLACK: u64 = 64 * 1024;
 
+/// Logs one attempt may write.
+const MOST_LOGS: usize = 16;
+
 /// The log an address names.
 #[derive(Debug, Deserialize)]
 pub(in crate::http) struct Which {
@@ -55,6 +58,7 @@ pub(in crate::http) async fn append(
     }
     let bytes = Bytes::from_request(request, &hub).await?;
     attempt.must_be_current(&mut hub.db.read().await?).await?;
+    must_be_few(&hub, &attempt, &name).await?;
     let max = attempt.job.recipe.limits.log_mb.saturating_mul(MIB).saturating_add(SLACK);
     let path = hub.log_path(attempt.job.id, attempt.turn, &name);
     match logs::append(path, offset, bytes.into(), max).await? {
@@ -62,4 +66,12 @@ pub(in crate::http) async fn append(
         Appended::Elsewhere(size) => Ok((StatusCode::CONFLICT, Json(LogSize { size }))),
         Appended::Full => Err(Problem::TooLarge { what: format!("{name} would be larger than {max} bytes") }),
     }
+}
+
+async fn must_be_few(hub: &Hub, attempt: &Attempt, name: &str) -> Answer<()> {
+    let logs = logs::list(hub, attempt.job.id, attempt.turn).await;
+    if logs.len() < MOST_LOGS || logs.iter().any(|log| log.name == name) {
+        return Ok(());
+    }
+    Err(Problem::TooLarge { what: format!("an attempt may write {MOST_LOGS} logs") })
 }

@@ -1,0 +1,8 @@
+//! What one tick does, what two schedulers do to each other, and what `run` lives through.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+mod bench;
+mod load;
+mod running;
+mod steps;
+mod together;

@@ -1,0 +1,94 @@
+//! An auditor that looks at what users can see and asks the ledger for each of it: was exactly this tested?
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use ::farm::digest::Digest;
+use ::farm::gate::{TestVerdict, requirements};
+use ::farm::ids::SnapshotId;
+use ::farm::ledger::Db;
+use ::farm::promotion::PromotionState;
+
+/// Everything that is visible and should not be. Empty is what every moment has to give.
+///
+/// # Panics
+/// When the ledger cannot be read.
+pub async fn audit(db: &Db, data: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let live = data.join("public").join("live");
+    let Ok(entries) = std::fs::read_dir(&live) else { return found };
+    for entry in entries {
+        let link = entry.expect("an entry").path();
+        let Ok(target) = std::fs::read_link(&link) else { continue };
+        let tag = link.file_name().expect("a name").to_string_lossy().into_owned();
+        let id = target
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.parse::<SnapshotId>().ok());
+        match id {
+            Some(id) => look_at(db, data, &tag, id, &mut found).await,
+            None => found.push(format!("{tag} points at {}, which is no snapshot", target.display())),
+        }
+    }
+    found
+}
+
+async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, found: &mut Vec<String>) {
+    let mut tx = db.read().await.expect("the ledger reads");
+    let Some(snapshot) = tx.snapshot(id).await.expect("a snapshot") else {
+        found.push(format!("{tag} shows {id}, which the ledger does not know"));
+        return;
+    };
+    if snapshot.tag != tag {
+        found.push(format!("{tag} shows {id}, which was composed for {}", snapshot.tag));
+    }
+    let community = tx.community().await.expect("the SIGs");
+    let Some((project, stage)) = community.tag(tag) else {
+        found.push(format!("{tag} is no tag"));
+        return;
+    };
+    let results = tx.results(&snapshot.content).await.expect("results");
+    for requirement in requirements(project) {
+        let passed = results.iter().any(|result| {
+            result.suite == requirement.suite
+                && result.arch == requirement.arch
+                && result.verdict == TestVerdict::Passed
+        });
+        if !passed {
+            found.push(format!("{tag} shows {id}, for which {} never passed", requirement.suite));
+        }
+    }
+    let filter = ::farm::ledger::PromotionFilter { limit: 10_000, ..Default::default() };
+    let promotions = tx.promotions(&filter).await.expect("promotions");
+    let published = promotions.iter().any(|promotion| {
+        promotion.to == stage
+            && promotion.snapshot() == Some(id)
+            && matches!(promotion.state, PromotionState::Publishing { .. } | PromotionState::Published { .. })
+    });
+    if !published {
+        found.push(format!("{tag} shows {id}, which no promotion published"));
+    }
+    let known: BTreeSet<&Digest> = snapshot.rpms().map(|rpm| &rpm.digest).collect();
+    let mut seen = BTreeSet::new();
+    rpms_below(&data.join("public").join("snap").join(id.to_string()), &mut seen);
+    for digest in &seen {
+        if !known.contains(digest) {
+            found.push(format!("{tag} shows a file with digest {digest} that is not in its snapshot"));
+        }
+    }
+    if seen.len() != known.len() {
+        found.push(format!("{tag} shows {} of the {} files of its snapshot", seen.len(), known.len()));
+    }
+}
+
+fn rpms_below(dir: &Path, seen: &mut BTreeSet<Digest>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rpms_below(&path, seen);
+        } else if path.extension().is_some_and(|extension| extension == "rpm") {
+            seen.insert(Digest::of(&std::fs::read(&path).expect("a file")));
+        }
+    }
+}
