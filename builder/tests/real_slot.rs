@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use builder::Engine;
 use farm::outcome::Outcome;
-use farm::recipe::{Limits, Recipe, RepoSource, Work};
+use farm::recipe::{Limits, Recipe, RepoOrigin, RepoSource, Work};
 
 use farmyard::{Attempt, Farmyard, tar_of};
 
@@ -28,7 +28,7 @@ async fn farm(variable: &str) -> Option<Farmyard> {
 }
 
 /// The repo of these RPMs, as createrepo_c makes it.
-fn repo(farm: &Farmyard, rpms: &[(&str, &[u8])]) -> RepoSource {
+fn repo_folder(rpms: &[(&str, &[u8])]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("Packages")).unwrap();
     for (name, content) in rpms {
@@ -36,6 +36,12 @@ fn repo(farm: &Farmyard, rpms: &[(&str, &[u8])]) -> RepoSource {
     }
     let made = std::process::Command::new("createrepo_c").arg("--quiet").arg(folder.path()).status().unwrap();
     assert!(made.success());
+    folder
+}
+
+/// The same as a snapshot of the hub.
+fn repo(farm: &Farmyard, rpms: &[(&str, &[u8])]) -> RepoSource {
+    let folder = repo_folder(rpms);
     let mut files = Vec::new();
     for sub in ["repodata", "Packages"] {
         for entry in std::fs::read_dir(folder.path().join(sub)).unwrap() {
@@ -47,6 +53,21 @@ fn repo(farm: &Farmyard, rpms: &[(&str, &[u8])]) -> RepoSource {
     let files: Vec<(&str, &[u8])> =
         files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
     farm.repo(&files)
+}
+
+/// Serves a folder where containers can reach it, if they can reach a network at all.
+async fn serve(folder: PathBuf) -> String {
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let files = axum::Router::new().fallback(move |address: axum::http::Uri| {
+        let path = folder.join(address.path().trim_start_matches('/'));
+        async move { std::fs::read(path).map_err(|_| axum::http::StatusCode::NOT_FOUND) }
+    });
+    tokio::spawn(async move { axum::serve(listener, files).await });
+    // Sends nothing; the system only decides from which address it would.
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    probe.connect("198.51.100.1:9").unwrap();
+    format!("http://{}:{port}", probe.local_addr().unwrap().ip())
 }
 
 fn srpm_recipe(farm: &Farmyard, name: &str) -> Recipe {
@@ -226,6 +247,39 @@ async fn repos_that_are_none(farm: &mut Farmyard) {
     assert!(matches!(outcome, Outcome::FailedByFarm { .. }), "{outcome:?}{}", attempt.log("root.log"));
 }
 
+/// Repos outside the farm: over the network, which the build itself still does not get, and on the builder's disk.
+async fn repos_of_others(farm: &mut Farmyard) {
+    let (_, built) = build(farm, "builds", &[], |_| {}).await;
+    let (file, rpm) = built.files.first_key_value().unwrap();
+    let arch = farm::arch::Arch::native().unwrap();
+    let folder = repo_folder(&[(file, rpm)]);
+    let shared = farm.folder.path().join("mirror").join(arch.as_str());
+    std::fs::create_dir_all(&shared).unwrap();
+    for sub in ["repodata", "Packages"] {
+        std::fs::rename(folder.path().join(sub), shared.join(sub)).unwrap();
+    }
+    let mirror = farm.folder.path().join("mirror");
+    let served = serve(mirror.clone()).await;
+    for (package, baseurl, words) in [
+        ("needs-builds", format!("{served}/$basearch"), None),
+        ("needs-builds", format!("file://{}/$basearch/", mirror.display()), None),
+        ("needs-builds", "http://127.0.0.1:1/".to_owned(), Some("dnf cannot read a repo")),
+        ("wants-network", format!("{served}/$basearch"), Some("the network is not reachable")),
+    ] {
+        let (name, content) = srpm(farm, package).await;
+        let srpm = farm.hub.input(&name, &content);
+        let mut recipe = farm.recipe(Work::Build { srpm });
+        let origin = RepoOrigin::External { baseurl: baseurl.clone() };
+        recipe.repos = vec![RepoSource { name: "others".to_owned(), priority: 50, origin }];
+        let (outcome, attempt) = farm.done(recipe).await;
+        let log = format!("{}{}", attempt.log("root.log"), attempt.log("build.log"));
+        match words {
+            None => assert_eq!(outcome, Outcome::Passed, "{baseurl}: {log}"),
+            Some(words) => assert!(outcome.sentence().contains(words), "{baseurl}: {outcome:?} {log}"),
+        }
+    }
+}
+
 async fn cancelled_in_the_middle(farm: &mut Farmyard) {
     let (file, content) = srpm(farm, "hangs").await;
     let srpm = farm.hub.input(&file, &content);
@@ -243,6 +297,7 @@ async fn cancelled_in_the_middle(farm: &mut Farmyard) {
 async fn story(variable: &str) {
     let Some(mut farm) = farm(variable).await else { return };
     repos_that_are_none(&mut farm).await;
+    repos_of_others(&mut farm).await;
     needs_found_out(&mut farm).await;
     good_packages(&mut farm).await;
     bad_packages(&mut farm).await;

@@ -9,16 +9,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cli::standalone::{ADMIN_TOKEN_FILE, Config, Farm, Options, start};
+use cli::standalone::{ADMIN_TOKEN_FILE, Farm, Options, start};
 use common::{code, grange, told};
 use serde_json::Value;
 
 /// A farm without a builder, so that it needs no container engine.
 fn options(data: &Path) -> Options {
-    let mut config = Config::default();
-    config.hub.data = data.to_owned();
-    config.builder.slots = 0;
-    Options { listen: Some(([127, 0, 0, 1], 0).into()), config, engine: None }
+    let mut options = Options::anywhere(data);
+    options.config.builder.slots = 0;
+    options
 }
 
 async fn whoami(farm: &Farm, token: &str) -> String {
@@ -55,8 +54,7 @@ async fn a_farm_lets_its_first_admin_in_and_can_be_started_again() {
 async fn links_lead_to_the_configured_address() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());
-    options.config.hub.public_url = "https://grange.example.org/".to_owned();
-    options.config.said.insert("hub.public_url".to_owned());
+    options.config = options.config.with_public_url("https://grange.example.org/");
     let farm = start(options).await.unwrap();
     assert_eq!(farm.url, "https://grange.example.org");
     farm.stop().await.unwrap();

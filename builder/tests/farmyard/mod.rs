@@ -59,6 +59,7 @@ impl Farmyard {
             presence_ms: 100,
             ..Config::default()
         };
+        config.file_repos = vec![folder.path().join("mirror")];
         change(&mut config);
         let bus = Bus::local();
         let presences = bus.presences().await;

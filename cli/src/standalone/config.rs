@@ -15,30 +15,8 @@ const PREFIX: &str = "GRANGE_";
 /// What stands between section and key there.
 const SEPARATOR: &str = "__";
 
-/// A role that is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Section {
-    /// `[hub]`
-    Hub,
-    /// `[scheduler]`
-    Scheduler,
-    /// `[builder]`
-    Builder,
-}
-
-impl Section {
-    const ALL: [Section; 3] = [Section::Hub, Section::Scheduler, Section::Builder];
-
-    /// Its name in the file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Section::Hub => "hub",
-            Section::Scheduler => "scheduler",
-            Section::Builder => "builder",
-        }
-    }
-}
+/// The sections of the file: the fields of [`Sections`].
+const SECTIONS: [&str; 3] = ["hub", "scheduler", "builder"];
 
 /// The roles' configuration.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +40,14 @@ struct Sections {
 }
 
 impl Config {
+    /// The same, with links that lead to this address.
+    #[must_use]
+    pub fn with_public_url(mut self, url: &str) -> Config {
+        self.hub.public_url = url.to_owned();
+        self.said.insert("hub.public_url".to_owned());
+        self
+    }
+
     /// Reads the file, if there is one, and puts the environment's `GRANGE_HUB__PUBLIC_URL` and the like over it.
     ///
     /// # Errors
@@ -109,7 +95,7 @@ fn read_file(path: &Path) -> Result<Table, Failure> {
 fn keys(name: &str) -> Option<Vec<String>> {
     let (section, rest) = name.strip_prefix(PREFIX)?.split_once(SEPARATOR)?;
     let section = section.to_ascii_lowercase();
-    Section::ALL.into_iter().find(|known| known.as_str() == section)?;
+    SECTIONS.into_iter().find(|known| *known == section)?;
     let rest = rest.split(SEPARATOR).map(str::to_ascii_lowercase);
     Some(std::iter::once(section).chain(rest).collect())
 }

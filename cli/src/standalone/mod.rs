@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::commands::person::ledger_url;
 
-pub use config::{Config, Section};
+pub use config::Config;
 pub use first::{ADMIN, ADMIN_TOKEN_FILE};
 
 /// How long a role may take to stop before it is left behind. The builder has its own time to drain on top.
@@ -40,6 +40,16 @@ pub struct Options {
     pub config: Config,
     /// What runs containers, in place of what the builder's configuration names.
     pub engine: Option<Engine>,
+}
+
+impl Options {
+    /// A farm in this folder that listens to this machine alone, at any free port.
+    #[must_use]
+    pub fn anywhere(data: impl Into<PathBuf>) -> Options {
+        let mut config = Config::default();
+        config.hub.data = data.into();
+        Options { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))), config, engine: None }
+    }
 }
 
 /// A running farm.

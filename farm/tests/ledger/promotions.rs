@@ -50,7 +50,8 @@ async fn contract_promotions_are_filtered_and_paged(db: Db) {
             one.state = PromotionState::Withdrawn { by: "alice".to_owned(), at: Stamp::ZERO };
         }
         if number > 4 {
-            ("cloud".clone_into(&mut one.sig), "cloud9s-x-1-el9s".clone_into(&mut one.target));
+            "cloud".clone_into(&mut one.sig);
+            "cloud9s-x-1-el9s".clone_into(&mut one.target);
         }
         tx.insert_promotion(&one).await.unwrap();
     }

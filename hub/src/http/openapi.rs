@@ -1,6 +1,5 @@
 //! The OpenAPI document: it grows from the same list as the routes. What holds for every call is said here once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -19,6 +18,8 @@ use super::problem::PROBLEM_JSON;
 
 /// Where the document is.
 pub(super) const PATH: &str = "/api/v1/openapi.json";
+/// The media type of files.
+const BYTES: &str = "application/octet-stream";
 /// What the token is called in the document.
 const TOKEN: &str = "token";
 
@@ -65,11 +66,11 @@ fn finish(operation: &mut Operation, takes_token: bool) {
             if response.description.is_empty() {
                 response.description = "What was asked for".to_owned();
             }
-            as_bytes(&mut response.content);
+            as_bytes(response.content.get_mut(BYTES));
         }
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body {
-        as_bytes(&mut body.content);
+        as_bytes(body.content.get_mut(BYTES));
     }
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
     let problem = ResponseBuilder::new().description("What went wrong").content(PROBLEM_JSON, content);
@@ -81,8 +82,8 @@ fn finish(operation: &mut Operation, takes_token: bool) {
 }
 
 /// A file is a file, not the list of its bytes.
-fn as_bytes(content: &mut BTreeMap<String, RefOr<Content>>) {
-    if let Some(RefOr::T(content)) = content.get_mut("application/octet-stream") {
+fn as_bytes(content: Option<&mut RefOr<Content>>) {
+    if let Some(RefOr::T(content)) = content {
         let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
         let schema = ObjectBuilder::new().schema_type(Type::String).format(Some(format));
         content.schema = Some(schema.into());

@@ -55,7 +55,7 @@ impl World {
                 Some(Outcome::FailedByPackage { .. } | Outcome::FailedByFarm { .. }) | None => {}
             }
         }
-        self.tally.virtual_minutes = u64::try_from((self.now - self.start).as_secs() / 60).unwrap();
+        self.tally.virtual_minutes = (self.now - self.start).as_secs() / 60;
     }
 
     async fn step(&mut self) {
@@ -137,7 +137,7 @@ impl World {
     fn collect(&mut self) {
         for builder in 0..self.queues.len() {
             while let Some(offer) = ready(self.queues[builder].next()) {
-                self.post(Letter::Offer(builder, offer));
+                self.post(Letter::Offer(builder, Box::new(offer)));
             }
         }
         while let Some(stop) = ready(self.stops.next()) {
@@ -209,6 +209,9 @@ impl World {
         }
         match called.answer {
             Answer::Done(effect) => {
+                if let (Event::Claim { .. } | Event::Beat { .. }, Some(job)) = (&event, &called.written) {
+                    assert!(job.admits(attempt.turn, &attempt.token), "a yes to {attempt:?}, and {job:?}");
+                }
                 attempt.hears_yes(matches!(effect, Some(Effect::Stop { .. })), &self.dice, self.now)
             }
             Answer::Refused => {

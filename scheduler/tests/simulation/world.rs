@@ -43,7 +43,7 @@ pub(crate) fn may_die(doom: &Doom) {
 }
 
 pub(crate) enum Letter {
-    Offer(usize, Offer),
+    Offer(usize, Box<Offer>),
     Stop(usize, Stop),
     Presence(Presence),
 }

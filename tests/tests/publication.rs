@@ -1,0 +1,256 @@
+//! Simulation of everything between a finished build and what users see: builds, tests that pass, fail or get lost, promotions,
+//! withdrawals, and a hub that dies in the middle of any step. After every step an auditor looks at what is visible.
+//!
+//! `GRANGE_SIM_SEEDS` says how many seeds are tried; a failure names its seed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use farm::digest::Digest;
+use farm::ids::Minter;
+use farm::job::{Event, JobKind};
+use farm::ledger::{Artifact, Db, Person, PromotionFilter};
+use farm::outcome::Outcome;
+use farm::promotion::PromotionState;
+use farm::recipe::Input;
+use farm::request::{Request, RequestKind, Source};
+use farm::sig::{Stage, template};
+use farm::snapshot::RpmKind;
+use farm::stamp::Stamp;
+use farm::wire::Bus;
+use hub::rpms::sample::sample_rpm;
+use hub::state::Hub;
+use hub::{keeper, promotions};
+use tests::audit;
+
+const PACKAGES: [&str; 3] = ["apple", "pear", "plum"];
+const STEPS: u64 = 90;
+const TARGET: &str = "demo9s-fruit-1-el9s";
+
+/// SplitMix64: the same seed, the same story.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+struct World {
+    hub: Hub,
+    db: Db,
+    data: tempfile::TempDir,
+    dice: Dice,
+    minter: Minter,
+    version: u64,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_untested_is_ever_visible() {
+    let seeds = std::env::var("GRANGE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(4);
+    for seed in 1..=seeds {
+        let mut world = World::new(seed).await;
+        for step in 0..STEPS {
+            world.step().await;
+            let violations = audit(&world.db, world.data.path()).await;
+            assert!(violations.is_empty(), "seed {seed}, step {step}: {violations:?}");
+        }
+        world.comes_to_rest(seed).await;
+    }
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", data.path().join("ledger.sqlite").display())).await.unwrap();
+        let sig = template::parse("sim.toml", TEMPLATE).unwrap();
+        let mut tx = db.write().await.unwrap();
+        tx.apply_sig(&sig, TEMPLATE, "root", Stamp::ZERO).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        let hub = open(&db, data.path());
+        Self { hub, db, data, dice: Dice(seed), minter: Minter::new(seed), version: 0 }
+    }
+
+    async fn step(&mut self) {
+        match self.dice.roll(10) {
+            0 | 1 => self.build().await,
+            2 | 3 => self.work(true).await,
+            4 => self.promote().await,
+            5 => self.withdraw().await,
+            6 => {
+                // A hub that has lost its memory, and finds only what is on disk and in the ledger.
+                self.hub = open(&self.db, self.data.path());
+            }
+            _ => self.keep_for_a_moment().await,
+        }
+    }
+
+    /// Somebody builds the next version of a package.
+    async fn build(&mut self) {
+        self.version += 1;
+        let package = PACKAGES[usize::try_from(self.dice.roll(3)).unwrap()];
+        let sample = sample_rpm(package, &self.version.to_string(), "1", "src");
+        let stored = self.hub.artifacts.put_bytes(&sample.bytes().unwrap()).await.unwrap();
+        let request = Request {
+            id: self.minter.mint(self.hub.now()),
+            kind: RequestKind::Build,
+            sig: "demo".into(),
+            target: TARGET.into(),
+            package: package.into(),
+            by: "ada".into(),
+            source: Source::Srpm {
+                srpm: Input { name: sample.file_name(), digest: stored.digest, size: stored.size },
+            },
+            created: self.hub.now(),
+            retry_of: None,
+            closed: None,
+        };
+        let mut tx = self.db.write().await.unwrap();
+        tx.insert_request(&request).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Builders do what waits: builds put out RPMs, tests pass or fail. With `faults`, some never come back, and every
+    /// message may come twice.
+    async fn work(&mut self, faults: bool) {
+        let patience = self.hub.config.patience.clone();
+        let now = self.hub.now();
+        let overdue = self.db.read().await.unwrap().overdue(now).await.unwrap();
+        for id in overdue {
+            let mut tx = self.db.write().await.unwrap();
+            tx.step_job(id, Event::Lapse, now, &patience).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let backlog = self.db.read().await.unwrap().backlog(now, 1_000).await.unwrap();
+        for candidate in backlog {
+            let (ticket, token) = (Digest::of(b"ticket"), Digest::of(candidate.job.to_string().as_bytes()));
+            let mut tx = self.db.write().await.unwrap();
+            let offer = Event::Offer { builder: "b".into(), ticket: ticket.clone() };
+            let turn = tx.step_job(candidate.job, offer, now, &patience).await.unwrap().job.turn;
+            let claim = Event::Claim { turn, ticket, builder: "b".into(), token: token.clone() };
+            let job = tx.step_job(candidate.job, claim, now, &patience).await.unwrap().job;
+            tx.commit().await.unwrap();
+            if faults && self.dice.roll(8) == 0 {
+                continue;
+            }
+            let mut outcome = Outcome::Passed;
+            if job.kind == JobKind::Build {
+                let request = self.db.read().await.unwrap().request(job.request).await.unwrap().unwrap();
+                let Source::Srpm { srpm } = &request.source else {
+                    panic!("the simulation builds source RPMs")
+                };
+                let version = srpm.name.split('-').nth(1).unwrap();
+                let sample = sample_rpm(&request.package, version, "1", job.arch.as_str());
+                let stored = self.hub.artifacts.put_bytes(&sample.bytes().unwrap()).await.unwrap();
+                let artifact = Artifact {
+                    job: job.id,
+                    turn,
+                    name: sample.file_name(),
+                    digest: stored.digest,
+                    size: stored.size,
+                };
+                let mut tx = self.db.write().await.unwrap();
+                tx.put_artifact(&artifact, now).await.unwrap();
+                tx.commit().await.unwrap();
+            } else if self.dice.roll(3) == 0 {
+                outcome = Outcome::FailedByPackage { reason: "it does not taste".into() };
+            }
+            for _ in 0..=self.dice.roll(2) {
+                let finish = Event::Finish { turn, token: token.clone(), outcome: outcome.clone() };
+                let mut tx = self.db.write().await.unwrap();
+                let _the_second_time_it_is_refused = tx.step_job(job.id, finish, now, &patience).await;
+                tx.commit().await.unwrap();
+            }
+        }
+    }
+
+    /// A release manager promotes some build, whatever became of its tests.
+    async fn promote(&mut self) {
+        let filter = farm::ledger::BuildFilter { limit: 50, ..Default::default() };
+        let builds = self.db.read().await.unwrap().builds(&filter).await.unwrap();
+        if builds.is_empty() {
+            return;
+        }
+        let build = &builds[usize::try_from(self.dice.roll(builds.len() as u64)).unwrap()];
+        let to = if self.dice.roll(4) == 0 { Stage::Testing } else { Stage::Release };
+        let new = farm::api::NewPromotion { nvrs: vec![build.nvr.to_string()], to };
+        let _refused_or_not = promotions::open(&self.hub, &rex(), new).await;
+    }
+
+    async fn withdraw(&mut self) {
+        let open = self.db.read().await.unwrap().unsettled_promotions().await.unwrap();
+        if !open.is_empty() {
+            let id = open[usize::try_from(self.dice.roll(open.len() as u64)).unwrap()];
+            let _refused_or_not = promotions::withdraw(&self.hub, &rex(), id).await;
+        }
+    }
+
+    /// The keeper runs, and dies after a moment, wherever it is.
+    async fn keep_for_a_moment(&mut self) {
+        let moment = Duration::from_micros(1 << self.dice.roll(19));
+        let _died = tokio::time::timeout(moment, keeper::settle(&self.hub)).await;
+    }
+
+    /// Once nothing fails any more, everything settles, and every repo shows what its pointer says.
+    async fn comes_to_rest(&mut self, seed: u64) {
+        for _ in 0..200 {
+            keeper::settle(&self.hub).await.unwrap();
+            self.work(false).await;
+            let mut tx = self.db.read().await.unwrap();
+            let open =
+                tx.open_requests().await.unwrap().len() + tx.unsettled_promotions().await.unwrap().len();
+            drop(tx);
+            if open == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        keeper::settle(&self.hub).await.unwrap();
+        let mut tx = self.db.read().await.unwrap();
+        assert!(tx.open_requests().await.unwrap().is_empty(), "seed {seed}: a request is open");
+        assert!(tx.unsettled_promotions().await.unwrap().is_empty(), "seed {seed}: a promotion is unsettled");
+        for repo in tx.repos().await.unwrap() {
+            let tree = if repo.tag.ends_with("-candidate") { &self.hub.candidates } else { &self.hub.public };
+            assert_eq!(tree.live(&repo.tag), repo.current, "seed {seed}: {}", repo.tag);
+        }
+        let all = PromotionFilter { limit: 10_000, ..Default::default() };
+        for promotion in tx.promotions(&all).await.unwrap() {
+            if let PromotionState::Published { snapshot, .. } = promotion.state {
+                let snapshot = tx.snapshot(snapshot).await.unwrap().unwrap();
+                assert!(snapshot.rpms().any(|rpm| rpm.kind == RpmKind::Binary));
+            }
+        }
+        let violations = audit(&self.db, self.data.path()).await;
+        assert!(violations.is_empty(), "seed {seed}, at rest: {violations:?}");
+    }
+}
+
+fn rex() -> Person {
+    Person { name: "rex".into(), admin: false, created: Stamp::ZERO }
+}
+
+fn open(db: &Db, data: &Path) -> Hub {
+    let patience =
+        farm::job::Patience { offer_ms: 20, lease_ms: 20, stop_ms: 20, max_tries: 1_000, backoff_ms: 0 };
+    let config = hub::config::Config { data: data.to_owned(), patience, ..Default::default() };
+    Hub::open(db.clone(), Bus::local(), config).unwrap()
+}
+
+const TEMPLATE: &str = r#"
+name = "demo"
+[[member]]
+name = "rex"
+roles = ["release-manager"]
+[[project]]
+name = "fruit"
+release = "1"
+dist = "9s"
+arches = ["x86_64"]
+packages = ["apple", "pear", "plum"]
+[project.tests]
+required = ["installs"]
+"#;
