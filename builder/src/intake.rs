@@ -75,6 +75,11 @@ impl Outputs {
         copied.await.map_err(io::Error::other)?
     }
 
+    /// Frees the disk.
+    pub(crate) fn discard(self) -> io::Result<()> {
+        std::fs::remove_file(self.stream)
+    }
+
     /// The text of a file, as far as `limit` bytes.
     pub(crate) fn text(&self, file: &OutputFile, limit: u64) -> io::Result<String> {
         let mut bytes = Vec::new();

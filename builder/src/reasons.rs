@@ -70,7 +70,7 @@ pub(crate) fn dnf(tail: &str, log: &str) -> Result<String, String> {
     if let Some(line) = find(&REPOS) {
         return Err(format!(
             "dnf cannot read a repo: {}; see {log}",
-            sentence(line.trim_start_matches("Error: "))
+            sentence(line.trim_start_matches("Error: ").trim_start_matches("yield: "))
         ));
     }
     let explained = find(&PACKAGES).or_else(|| tail.lines().find(|line| line.starts_with("Error: ")));

@@ -43,7 +43,7 @@ pub struct Parts {
 pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let Parts { bus, engine } = parts;
     anyhow::ensure!(
-        check::is_plain(&config.name),
+        check::is_builder_name(&config.name),
         "`{}` is no name for a builder: use letters, digits, -, _ and .",
         config.name
     );

@@ -47,6 +47,20 @@ next: grange log 01JZ8M3Q5T7V9X1B3D5F7H9K1M
 }
 
 #[tokio::test]
+async fn a_build_that_the_gate_refused_says_so_first() {
+    let hub = Hub::start().await;
+    let refused = promotion("testing", rejected("suite runs failed on x86_64: no hello"));
+    hub.on("GET /builds/x", [ok(request("complete", None, vec![], vec![refused]))]);
+    let (printed, _) = hub.grange(&["show", "x"]).await;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["hello-2.10-1.el9s  complete", "  not let into testing: suite runs failed on x86_64: no hello",]
+    );
+    assert_eq!(lines.last().unwrap(), &format!("next: grange promotions {PROMOTION}"));
+}
+
+#[tokio::test]
 async fn json_is_the_body_as_it_came() {
     let hub = Hub::start().await;
     let body = r#"{"version":"1",   "jobs":{},"open_requests":0,"open_promotions":0,"builders":[],"you":"ada","later":1}"#;

@@ -38,11 +38,17 @@ pub fn builds(items: &[RequestView], look: &Look) -> String {
 #[must_use]
 pub fn request(view: &RequestView, look: &Look) -> String {
     let request = &view.request;
+    // Who looks at one build wants to read all of it.
+    let look = &Look { width: None, ..*look };
     let mut text = String::new();
     let name = look.paint(Tone::Strong, view.nvr.as_deref().unwrap_or(&request.package));
     let _ = writeln!(text, "{name}  {}", request_status(view.status).painted(look));
     if let Some(reason) = &view.reason {
         let _ = writeln!(text, "  {}", look.paint(Tone::Bad, reason));
+    }
+    if let Some(Promotion { to, state: PromotionState::Rejected { why, .. }, .. }) = view.promotions.last() {
+        let refused = format!("not let into {to}: {}", why.join("; "));
+        let _ = writeln!(text, "  {}", look.paint(Tone::Bad, &refused));
     }
     text.push('\n');
     let mut facts = Table::new(&["", ""]).indented(2);

@@ -34,6 +34,8 @@ pub fn promotions(items: &[Promotion], look: &Look) -> String {
 #[must_use]
 pub fn promotion(view: &PromotionView, look: &Look) -> String {
     let promotion = &view.promotion;
+    // Who looks at one promotion wants to read all of it.
+    let look = &Look { width: None, ..*look };
     let mut text = format!("{}\n", look.paint(Tone::Strong, &view.sentence));
     if let PromotionState::Rejected { why, .. } = &promotion.state {
         for reason in why.iter().filter(|reason| !view.sentence.contains(reason.as_str())) {
