@@ -109,6 +109,12 @@ fn cause(lines: &[&str]) -> Option<String> {
     said.iter().find(complaint).map(|line| sentence(line)).or_else(|| last(&said))
 }
 
+/// Why a suite failed that ended with `code`: what it said last.
+pub(crate) fn suite(tail: &str, code: i64, log: &str) -> String {
+    let said = last(&tail.lines().collect::<Vec<_>>()).map(|line| format!(": {line}")).unwrap_or_default();
+    format!("run.sh ended with {code}{said}; see {log}")
+}
+
 fn last(lines: &[&str]) -> Option<String> {
     lines.iter().rev().find(|line| !line.trim().is_empty()).map(|line| sentence(line))
 }

@@ -129,3 +129,62 @@ fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
 fn bytes(mib: u64) -> i64 {
     i64::try_from(mib.saturating_mul(MIB)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use farm::digest::Digest;
+    use farm::ids::{JobId, Minter};
+    use farm::recipe::{Input, Recipe, Work};
+    use farm::stamp::Stamp;
+
+    use super::*;
+    use crate::engine::{Owner, Step};
+
+    fn host_config_of(profile: Profile) -> HostConfig {
+        let job: JobId = Minter::new(1).mint(Stamp::ZERO);
+        let srpm = Input { name: "x.src.rpm".to_owned(), digest: Digest::of(b""), size: 0 };
+        let recipe = Recipe {
+            image: "base".to_owned(),
+            arch: Arch::X86_64,
+            work: Work::Build { srpm },
+            repos: Vec::new(),
+            macros: std::collections::BTreeMap::new(),
+            limits: Limits::default(),
+        };
+        let spec = ContainerSpec {
+            owner: Owner { builder: "b".to_owned(), job, turn: 1 },
+            step: Step::Build,
+            round: 1,
+            recipe: Arc::new(recipe),
+            image: "base".to_owned(),
+            command: vec!["true".to_owned()],
+            env: Vec::new(),
+            mounts: vec![Mount { from: "/in".into(), to: "/grange/in".to_owned() }],
+            profile,
+        };
+        body(&spec).host_config.unwrap()
+    }
+
+    #[test]
+    fn no_profile_opens_the_host_and_only_the_installer_may_get_a_network() {
+        for (profile, network, capabilities) in [
+            (Profile::Locked, "none", 0),
+            (Profile::Installer { network: false }, "none", 8),
+            (Profile::Installer { network: true }, "bridge", 8),
+        ] {
+            let config = host_config_of(profile);
+            assert_eq!(config.network_mode.as_deref(), Some(network));
+            assert_eq!(config.cap_add.unwrap().len(), capabilities);
+            assert_eq!(config.cap_drop, Some(vec!["ALL".to_owned()]));
+            assert_eq!(config.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+            assert_eq!(config.memory, config.memory_swap);
+            assert_eq!((config.privileged, config.binds, config.devices), (Some(false), None, None));
+            assert_eq!(config.ipc_mode.as_deref(), Some("private"));
+            assert_eq!((config.pid_mode, config.userns_mode), (None, None));
+            assert!(config.mounts.unwrap().iter().all(|mount| mount.read_only == Some(true)));
+            assert_eq!(config.readonly_rootfs, Some(profile == Profile::Locked));
+        }
+    }
+}

@@ -19,6 +19,8 @@ const BUILD_LOG: &str = "build.log";
 const MISSING: i64 = 11;
 /// What rpmbuild calls the list of what a build found out it needs.
 const LIST: &str = ".buildreqs.nosrc.rpm";
+/// Bytes of such a list: it is a package without content.
+const LONGEST_LIST: u64 = 1024 * 1024;
 /// How often a build may find out that it needs something more.
 const ROUNDS: u32 = 10;
 
@@ -51,11 +53,19 @@ pub(super) async fn build(bench: &mut Bench<'_>, srpm: &Input) -> Result<(), Hal
         let Some(list) = outputs.files.iter().find(|file| file.name.ends_with(LIST)) else {
             return Err(bench.failure(&ran, |tail| reasons::rpmbuild(tail, BUILD_LOG)));
         };
+        if list.size > LONGEST_LIST {
+            return Err(Halt::Package(format!(
+                "its list of BuildRequires has {} bytes; see {BUILD_LOG}",
+                list.size
+            )));
+        }
         needs = format!("round-{round}{LIST}");
         outputs
             .extract(list, &bench.workspace.inputs().join(&needs))
             .await
             .or_farm("keep a list of needs")?;
+        // Ten rounds must not take ten times the disk.
+        outputs.discard().or_farm("free its disk")?;
     }
     Err(Halt::Package(format!("its BuildRequires still change after {ROUNDS} rounds; see {BUILD_LOG}")))
 }

@@ -8,6 +8,7 @@ use crate::engine::{Profile, Step};
 use crate::halt::{Halt, OrFarm as _};
 use crate::intake::Outputs;
 use crate::junit::Tally;
+use crate::reasons;
 
 /// The log of dnf.
 const ROOT_LOG: &str = "root.log";
@@ -47,7 +48,7 @@ pub(super) async fn test(
     let outputs = Outputs::read(ran.stream.clone(), &[".xml", ".log", ".txt"]).await?;
     // Also those of a suite that failed: they say what.
     bench.upload(&outputs).await?;
-    verdict(bench, suite, &ran, &outputs)
+    verdict(bench, &ran, &outputs)
 }
 
 async fn install(bench: &mut Bench<'_>, repos: &Repos, packages: &[String]) -> Result<Ran, Halt> {
@@ -91,9 +92,9 @@ async fn run_suite(
 }
 
 /// A suite has passed if it says so by its exit code and its result files do not say otherwise.
-fn verdict(bench: &Bench<'_>, suite: &str, ran: &Ran, outputs: &Outputs) -> Result<(), Halt> {
+fn verdict(bench: &Bench<'_>, ran: &Ran, outputs: &Outputs) -> Result<(), Halt> {
     if ran.code == SKIPPED {
-        let why = format!("suite {suite} was skipped: a skipped suite does not count as passed");
+        let why = "it was skipped, and a skipped suite does not count as passed".to_owned();
         return Err(Halt::Package(why));
     }
     let mut tally = Tally::default();
@@ -104,21 +105,17 @@ fn verdict(bench: &Bench<'_>, suite: &str, ran: &Ran, outputs: &Outputs) -> Resu
         if let Err(why) = added
             && ran.code == 0
         {
-            return Err(Halt::Package(format!("suite {suite}: {} is not a JUnit file: {why}", file.name)));
+            return Err(Halt::Package(format!("{} is not a JUnit file: {why}", file.name)));
         }
     }
     if tally.failed > 0 {
         let first = tally.first.map(|name| format!(", first {name}")).unwrap_or_default();
         let Tally { cases, failed, .. } = tally;
         let cases = cases.max(failed);
-        return Err(Halt::Package(format!(
-            "suite {suite}: {failed} of {cases} test cases failed{first}; see {TEST_LOG}"
-        )));
+        return Err(Halt::Package(format!("{failed} of {cases} test cases failed{first}; see {TEST_LOG}")));
     }
     if ran.code != 0 {
-        return Err(bench.failure(ran, |_| {
-            format!("suite {suite} failed: run.sh ended with {}; see {TEST_LOG}", ran.code)
-        }));
+        return Err(bench.failure(ran, |tail| reasons::suite(tail, ran.code, TEST_LOG)));
     }
     Ok(())
 }

@@ -105,8 +105,9 @@ fn owned_by_root(header: &mut tar::Header) {
     header.set_mtime(0);
 }
 
-/// Runs every provider's suite. A failure of one is a failure of all; a skipped one (exit 77) is a skip of all, unless
-/// another failed. Results of different providers do not overwrite each other.
+/// Runs one provider's suite after the other. The first that fails is the last that runs, so that the log ends with what went
+/// wrong; a skipped one (exit 77) is a skip of all unless another fails. Results of different providers do not overwrite each
+/// other.
 const RUN_ALL: &str = r#"#!/bin/bash
 # Runs the suite of every package that brings one. Exit 0: all passed; 77: one was skipped; otherwise: one failed.
 verdict=0
@@ -123,11 +124,10 @@ for folder in */; do
         [ -f "$file" ] && mv "$file" "$results/$provider-${file##*/}"
     done
     rm -rf "$GRANGE_RESULTS"
-    echo "== $provider: exit $code"
     case $code in
         0) ;;
-        77) [ "$verdict" -ne 0 ] || verdict=77 ;;
-        *) verdict=1 ;;
+        77) verdict=77 ;;
+        *) exit "$code" ;;
     esac
 done
 exit $verdict
@@ -157,9 +157,10 @@ mod tests {
     fn all_providers_run_and_one_failure_fails_the_suite() {
         for (first, second, code) in [
             ("exit 0", "exit 0", 0),
-            ("exit 0", "exit 3", 1),
+            ("exit 0", "exit 3", 3),
             ("exit 77", "exit 0", 77),
-            ("exit 3", "exit 77", 1),
+            ("exit 3", "exit 77", 3),
+            ("exit 77", "exit 3", 3),
         ] {
             let suites = [("a", first), ("b", second)]
                 .into_iter()

@@ -9,6 +9,7 @@ mod dice;
 mod hub;
 mod jobs;
 mod play;
+mod schedulers;
 mod watch;
 mod world;
 

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use farm::api::{JobView, RequestView};
 use farm::outcome::Outcome;
+use farm::promotion::PromotionState;
 use farm::request::{RequestKind, Source};
 use farm::stamp::Stamp;
 
@@ -59,6 +60,7 @@ struct PromotionRow {
     id: String,
     to: String,
     phase: &'static str,
+    why: String,
 }
 
 /// `/builds/<id or NVR>`
@@ -99,6 +101,10 @@ fn build(view: RequestView, now: Stamp) -> Build {
             .map(|promotion| PromotionRow {
                 id: promotion.id.to_string(),
                 phase: promotion.phase(),
+                why: match &promotion.state {
+                    PromotionState::Rejected { why, .. } => why.join("; "),
+                    _ => String::new(),
+                },
                 to: promotion.to.to_string(),
             })
             .collect(),
