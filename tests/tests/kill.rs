@@ -1,5 +1,6 @@
 //! `grange standalone` is killed with SIGKILL at random moments, with real containers at work, and started again. What was
 //! asked for is done, once; nothing untested is visible at any moment; no container is left.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

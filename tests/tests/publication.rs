@@ -2,6 +2,7 @@
 //! withdrawals, and a hub that dies in the middle of any step. After every step an auditor looks at what is visible.
 //!
 //! `GRANGE_SIM_SEEDS` says how many seeds are tried; a failure names its seed.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::path::Path;
 use std::time::Duration;

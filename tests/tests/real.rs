@@ -1,5 +1,6 @@
 //! The real tier: git, Docker, rpmbuild, createrepo_c and dnf, on the embedded defaults. Packages of strangers misbehave in
 //! every way they can, and each ends in a clear state with the reason in the first line a person sees.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::path::PathBuf;
 use std::process::Command;

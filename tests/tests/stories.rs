@@ -1,4 +1,5 @@
 //! The stories: what the users of a farm do, on the embedded defaults and the dummy engine.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use farm::ids::PromotionId;
 use farm::promotion::PromotionState;
@@ -215,7 +216,7 @@ required = ["installs", "runs"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_apply_changes_nothing_and_two_owners_are_refused() {
     let farm = Farm::new().await;
-    assert_eq!(farm.apply(DEMO_WITHOUT_BRANCH).await > 0, true);
+    assert!(farm.apply(DEMO_WITHOUT_BRANCH).await > 0);
     assert_eq!(farm.apply(DEMO_WITHOUT_BRANCH).await, 0);
     let rival = DEMO_WITHOUT_BRANCH.replace("name = \"demo\"", "name = \"rival\"");
     let body = json!({"file": "rival.toml", "template": rival});
