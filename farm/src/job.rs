@@ -493,11 +493,9 @@ impl Job {
             }
             JobState::Waiting { .. } | JobState::Done { .. } => return,
         };
-        // An offer nobody takes may be repeated for as long as a builder is deaf: keep what is new, not every repetition.
-        if started.is_none()
-            && self.history.last().is_some_and(|last| last.started.is_none() && last.builder == builder)
-        {
-            self.history.pop();
+        // An offer nobody takes may be repeated for as long as a builder is deaf: of each builder the newest is kept.
+        if started.is_none() {
+            self.history.retain(|attempt| attempt.started.is_some() || attempt.builder != builder);
         }
         self.history.push(Attempt { turn: self.turn, builder, started, ended: now, why });
     }

@@ -73,8 +73,13 @@ impl Farm {
     /// A farm on the defaults, with the SIG `demo` applied: ada maintains it, rex manages its releases.
     pub async fn new() -> Self {
         let farm = Self::bare(Options::default()).await;
-        farm.apply(DEMO).await;
+        farm.apply_demo().await;
         farm
+    }
+
+    /// Applies the SIG `demo`.
+    pub async fn apply_demo(&self) {
+        self.apply(DEMO).await;
     }
 
     /// A farm without any SIG.
@@ -413,7 +418,7 @@ fn walk(dir: &Path, files: &mut Vec<(PathBuf, Digest)>) {
 }
 
 /// The SIG of the stories.
-pub(crate) const DEMO: &str = r#"
+const DEMO: &str = r#"
 name = "demo"
 title = "The stories' SIG"
 

@@ -5,7 +5,7 @@ use farm::ids::PromotionId;
 use farm::promotion::PromotionState;
 use farm::request::Status;
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package};
+use tests::{Behaviour, Farm, Options, Package, service};
 
 fn hello(version: &str, behaviour: Behaviour) -> Package {
     Package::new("hello", version, behaviour)
@@ -13,7 +13,27 @@ fn hello(version: &str, behaviour: Behaviour) -> Package {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_is_built_tested_and_promoted_to_production() {
-    let farm = Farm::new().await;
+    from_push_to_production(Farm::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_on_postgresql() {
+    let Some(server) = service("GRANGE_TEST_POSTGRES") else { return };
+    let name = format!("grange_story_{}", std::process::id());
+    let psql = |sql: &str| {
+        let output =
+            std::process::Command::new("psql").args([&server, "--quiet", "--command", sql]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    psql(&format!("CREATE DATABASE {name}"));
+    let (base, _) = server.rsplit_once('/').unwrap();
+    let farm = Farm::bare(Options { ledger: Some(format!("{base}/{name}")), ..Options::default() }).await;
+    farm.apply_demo().await;
+    from_push_to_production(farm).await;
+    psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+async fn from_push_to_production(farm: Farm) {
     let package = hello("2.10", Behaviour::Builds);
     let id = farm.build(&package);
 
