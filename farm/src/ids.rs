@@ -31,6 +31,14 @@ macro_rules! id {
         #[serde(try_from = "String", into = "String")]
         pub struct $name(ulid::Ulid);
 
+        impl $name {
+            /// When it was minted.
+            #[must_use]
+            pub fn minted(&self) -> Stamp {
+                Stamp::from_millis(i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX))
+            }
+        }
+
         impl Id for $name {
             fn from_ulid(ulid: ulid::Ulid) -> Self {
                 Self(ulid)
@@ -126,6 +134,7 @@ mod tests {
         let second: JobId = minter.mint(Stamp::from_millis(2_000));
         assert_eq!(first.to_string().parse::<JobId>(), Ok(first));
         assert!(first < second);
+        assert_eq!(second.minted(), Stamp::from_millis(2_000));
         assert!("nonsense".parse::<JobId>().unwrap_err().to_string().contains("is not a job id"));
     }
 }

@@ -25,6 +25,9 @@ pub struct Config {
     pub keeper_ms: u64,
     /// Milliseconds between two comparisons of branch heads with what was taken in.
     pub sweep_ms: u64,
+    /// Hours for which a snapshot that no candidate repo shows any more, or that never became public, is kept: a build or a
+    /// client may still be at it. What was public stays.
+    pub keep_hours: u64,
     /// Milliseconds after which a builder that has not reported counts as silent.
     pub silent_ms: u64,
     /// How long the farm waits for whom.
@@ -45,6 +48,7 @@ impl Default for Config {
             upload_mb: 2048,
             keeper_ms: 1_000,
             sweep_ms: 30_000,
+            keep_hours: 48,
             silent_ms: 15_000,
             patience: Patience::default(),
         }

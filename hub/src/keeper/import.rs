@@ -51,6 +51,11 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         drop(tx);
         return fail(format!("target {} is no more", request.target)).await;
     };
+    let candidate = project.tag(Stage::Candidate);
+    if let Some(reason) = collision(&build, &tx.tagged(&candidate).await?) {
+        drop(tx);
+        return fail(reason).await;
+    }
     if !tx.insert_build(&build).await? {
         drop(tx);
         return fail(format!(
@@ -59,7 +64,7 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         ))
         .await;
     }
-    tx.tag_build(&project.tag(Stage::Candidate), &build, hub.now()).await?;
+    tx.tag_build(&candidate, &build, hub.now()).await?;
     tx.insert_promotion(&Promotion {
         id: hub.mint(),
         sig: build.sig.clone(),
@@ -78,6 +83,20 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
     tx.commit().await?;
     tracing::info!(request = %request.id, nvr = %build.nvr, rpms = build.rpms.len(), "the build is imported");
     Ok(Progress::Made)
+}
+
+/// Why a build cannot be in one repo with those of other packages: both have a file of the same name.
+fn collision(build: &Build, tagged: &[Build]) -> Option<String> {
+    let others = tagged.iter().filter(|other| other.nvr.name != build.nvr.name);
+    let taken: BTreeMap<&str, &Build> =
+        others.flat_map(|other| other.rpms.iter().map(move |rpm| (rpm.file.as_str(), other))).collect();
+    build.rpms.iter().find_map(|rpm| {
+        let other = taken.get(rpm.file.as_str())?;
+        Some(format!(
+            "{} is also made by {}: rename the subpackage, or give it another version or release",
+            rpm.file, other.nvr
+        ))
+    })
 }
 
 /// Every binary RPM of every build job, checked against the job and the source RPM it must come from.

@@ -11,6 +11,7 @@ mod repos;
 mod suites;
 mod tests;
 mod tidy;
+mod trial;
 
 use std::time::Duration;
 

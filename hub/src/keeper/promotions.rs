@@ -1,31 +1,20 @@
 //! Unsettled promotions, each one step on: compose the snapshot that would result, have it tested, ask the gate, move
 //! the pointer, show it.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
-use farm::gate::{Decision, Requirement, TestVerdict, requirements};
-use farm::ids::{PromotionId, RequestId, SnapshotId};
-use farm::job::Job;
+use farm::gate::Decision;
+use farm::ids::{PromotionId, SnapshotId};
 use farm::ledger::{Kept, Tx};
 use farm::promotion::{Promotion, PromotionEvent, PromotionState};
-use farm::recipe::{Input, RepoOrigin, RepoSource};
-use farm::request::{Planner, Request, RequestKind, Source};
 use farm::sig::{Project, Stage};
-use farm::snapshot::{Member, RpmKind, Snapshot};
+use farm::snapshot::{Member, Snapshot};
 
 use super::builds::layer_sources;
 use super::import::GATE;
-use super::{Progress, repos, suites};
-use crate::intake::own_path;
-use crate::intake::tree::DistGit;
+use super::trial::{find_suites, test_request, untested};
+use super::{Progress, repos};
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
-
-/// Largest suite folder, in bytes.
-const MAX_SUITE: u64 = 64 << 20;
-/// The priority of the snapshot under test: better than every layer below it.
-const UNDER_TEST: u32 = 1;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let unsettled = hub.db.read().await?.unsettled_promotions().await?;
@@ -135,7 +124,9 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
         .await;
     }
     let snapshot = Snapshot::compose(hub.mint(), &project.tag(promotion.to), live.as_ref(), &set, hub.now());
-    repos::compose(hub, &snapshot, &project).await?;
+    if let Err(reason) = repos::compose(hub, &snapshot, &project).await? {
+        return reject(hub, promotion, vec![reason]).await;
+    }
 
     let mut tx = hub.db.read().await?;
     let wanted = untested(&mut tx, &project, &snapshot).await?;
@@ -165,146 +156,6 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     tx.commit().await?;
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
     Ok(Progress::Made)
-}
-
-/// The requirements that have not been shown for this very content. What failed before is run again: somebody asked for
-/// this promotion anew.
-async fn untested(tx: &mut Tx, project: &Project, snapshot: &Snapshot) -> Answer<Vec<Requirement>> {
-    let results = tx.results(&snapshot.content).await?;
-    let shown = |requirement: &Requirement| {
-        let newest = results
-            .iter()
-            .filter(|result| result.suite == requirement.suite && result.arch == requirement.arch)
-            .max_by_key(|result| (result.at, result.job));
-        newest.is_some_and(|result| result.verdict == TestVerdict::Passed)
-    };
-    Ok(requirements(project).into_iter().filter(|requirement| !shown(requirement)).collect())
-}
-
-/// The folder of every suite that is to run: what the snapshot's packages bring, and what the suite repo has.
-async fn find_suites(
-    hub: &Hub,
-    project: &Project,
-    snapshot: &Snapshot,
-    wanted: &[Requirement],
-) -> Answer<Result<BTreeMap<String, Input>, Vec<String>>> {
-    let mut folders = BTreeMap::new();
-    let mut missing = Vec::new();
-    for requirement in wanted {
-        let suite = &requirement.suite;
-        if suite == suites::INSTALLS || folders.contains_key(suite) {
-            continue;
-        }
-        let mut providers = BTreeMap::new();
-        for member in &snapshot.members {
-            if let Some(folder) = suite_of(hub, member, suite).await? {
-                providers.insert(member.package.clone(), folder);
-            }
-        }
-        if let Some(folder) = suite_from_repo(hub, project, suite).await? {
-            providers.insert("suite-repo".to_owned(), folder);
-        }
-        if providers.is_empty() {
-            missing.push(format!(
-                "suite {suite} is required, but no package of {} brings tests/{suite}/run.sh{}",
-                project.folder(),
-                project.suites.as_ref().map_or_else(String::new, |repo| format!(
-                    " and {}#{} has no {suite}/run.sh",
-                    repo.repo, repo.branch
-                ))
-            ));
-            continue;
-        }
-        let tar = suites::combine(&providers)?;
-        let stored = hub.artifacts.put_bytes(&tar).await.context("cannot store a suite")?;
-        let input = Input { name: format!("{suite}.tar"), digest: stored.digest, size: stored.size };
-        folders.insert(suite.clone(), input);
-    }
-    if missing.is_empty() { Ok(Ok(folders)) } else { Ok(Err(missing)) }
-}
-
-/// The suite a build's own tree brings.
-async fn suite_of(hub: &Hub, member: &Member, suite: &str) -> Answer<Option<suites::Suite>> {
-    let mut tx = hub.db.read().await?;
-    let Some(build) = tx.build(member.build).await? else { return Ok(None) };
-    let Some(request) = tx.request(build.request).await? else { return Ok(None) };
-    drop(tx);
-    let Source::Git { tree: Some(tree), .. } = &request.source else { return Ok(None) };
-    let path = hub.artifacts.path(&tree.digest);
-    let folder = format!("tests/{suite}");
-    let found = tokio::task::spawn_blocking(move || suites::folder_of(&std::fs::read(path)?, &folder))
-        .await
-        .context("the task that reads a suite ended early")?
-        .with_context(|| format!("cannot read suite {suite} of {}", member.nvr))?;
-    Ok(found)
-}
-
-/// The suite the project's suite repo has at its branch's head.
-async fn suite_from_repo(hub: &Hub, project: &Project, suite: &str) -> Answer<Option<suites::Suite>> {
-    let Some(repo) = project.suites.clone() else { return Ok(None) };
-    let (path, suite) = (own_path(hub, &repo.repo), suite.to_owned());
-    let found = tokio::task::spawn_blocking(move || -> anyhow::Result<Option<suites::Suite>> {
-        let Ok(git) = DistGit::open(&path, &repo.repo) else { return Ok(None) };
-        let Some(head) = git.head(&repo.branch)? else { return Ok(None) };
-        if !git.suites(&head, "")?.contains(&suite) {
-            return Ok(None);
-        }
-        let tar = git.tar(&head, MAX_SUITE)?;
-        Ok(suites::folder_of(&tar, &suite)?)
-    })
-    .await
-    .context("the task that reads a suite repo ended early")??;
-    Ok(found)
-}
-
-/// The request that shows what is not known yet, with a job for each suite and architecture. Every binary package of the
-/// snapshot is installed: the combination is what is tested.
-fn test_request(
-    hub: &Hub,
-    promotion: &Promotion,
-    project: &Project,
-    snapshot: &Snapshot,
-    wanted: &[Requirement],
-    folders: &BTreeMap<String, Input>,
-    layers: &[RepoSource],
-) -> (Request, Vec<Job>) {
-    let now = hub.now();
-    let request = Request {
-        id: hub.mint::<RequestId>(),
-        kind: RequestKind::Test { promotion: promotion.id, snapshot: snapshot.id },
-        sig: project.sig.clone(),
-        target: project.target(),
-        package: promotion.nvrs.join(" "),
-        by: promotion.by.clone(),
-        source: Source::Snapshot,
-        created: now,
-        retry_of: None,
-        closed: None,
-    };
-    let under_test = RepoSource {
-        name: "under-test".to_owned(),
-        priority: UNDER_TEST,
-        origin: RepoOrigin::Snapshot { id: snapshot.id },
-    };
-    let repos: Vec<RepoSource> = std::iter::once(under_test).chain(layers.iter().cloned()).collect();
-    let jobs = hub.with_minter(|minter| {
-        let class = super::class_of(&request);
-        let mut planner = Planner { minter, now, request: request.id, class };
-        wanted
-            .iter()
-            .map(|requirement| {
-                let folder = folders.get(&requirement.suite).cloned();
-                let packages = snapshot
-                    .rpms()
-                    .filter(|rpm| rpm.kind == RpmKind::Binary)
-                    .filter(|rpm| rpm.nevra.arch == "noarch" || rpm.built_on == Some(requirement.arch))
-                    .map(|rpm| rpm.nevra.to_string())
-                    .collect();
-                planner.test(project, &requirement.suite, requirement.arch, folder, packages, repos.clone())
-            })
-            .collect()
-    });
-    (request, jobs)
 }
 
 /// Asks the gate and does what it says.

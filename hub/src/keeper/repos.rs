@@ -9,7 +9,7 @@ use farm::snapshot::{Member, Snapshot, content_digest};
 
 use super::Progress;
 use crate::problem::{Answer, Problem};
-use crate::repos::compose;
+use crate::repos::compose::{self, ComposeError};
 use crate::repos::publish::SnapshotTree;
 use crate::state::Hub;
 
@@ -50,7 +50,13 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
         created: hub.now(),
         members,
     };
-    compose(hub, &snapshot, project).await?;
+    if let Err(reason) = compose(hub, &snapshot, project).await? {
+        // Import sees to it that this never happens; if it does, an operator must hear of it.
+        return Err(Problem::Internal(anyhow::anyhow!(
+            "the builds in {} do not fit into one repo: {reason}",
+            repo.tag
+        )));
+    }
     let mut tx = hub.db.write().await?;
     tx.insert_snapshot(&snapshot).await?;
     tx.point_candidate(repo, snapshot.id).await?;
@@ -73,12 +79,25 @@ async fn follow_pointer(hub: &Hub, repo: &Repo) -> Answer<()> {
     show(hub, &snapshot).await
 }
 
-/// Composes a snapshot on disk, where no user sees it.
-pub(super) async fn compose(hub: &Hub, snapshot: &Snapshot, project: &Project) -> Answer<()> {
-    compose::compose(&hub.staging, &hub.artifacts, snapshot, &project.arches, COMPOSE_TIMEOUT)
-        .await
-        .with_context(|| format!("cannot compose snapshot {} of {}", snapshot.id, snapshot.tag))?;
-    Ok(())
+/// Composes a snapshot on disk, where no user sees it. `Ok(Err(reason))` says that its builds do not fit into one repo.
+pub(super) async fn compose(hub: &Hub, snapshot: &Snapshot, project: &Project) -> Answer<Result<(), String>> {
+    let composed =
+        compose::compose(&hub.staging, &hub.artifacts, snapshot, &project.arches, COMPOSE_TIMEOUT).await;
+    match composed {
+        Ok(_) => Ok(Ok(())),
+        Err(error @ (ComposeError::TwoFiles { .. } | ComposeError::BadFile { .. })) => {
+            Ok(Err(error.to_string()))
+        }
+        Err(
+            error @ (ComposeError::Artifact { .. }
+            | ComposeError::Createrepo { .. }
+            | ComposeError::TimedOut { .. }
+            | ComposeError::Disk(_)),
+        ) => {
+            let context = format!("cannot compose snapshot {} of {}", snapshot.id, snapshot.tag);
+            Err(Problem::Internal(anyhow::Error::new(error).context(context)))
+        }
+    }
 }
 
 /// Makes a tag's tree show the snapshot its pointer names.

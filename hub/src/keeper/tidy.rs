@@ -1,12 +1,14 @@
-//! What is not urgent: pushes whose hook call was lost, and results of scratch builds that have expired.
+//! What is not urgent: pushes whose hook call was lost, results of scratch builds that have expired, snapshots nobody sees.
 
 use std::time::Duration;
 
 use farm::digest::Digest;
+use farm::ids::SnapshotId;
 use tokio::sync::watch;
 
 use crate::intake;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
+use crate::repos::publish::PublishError;
 use crate::state::Hub;
 
 /// How long a blob may be stored before it is noted in the ledger.
@@ -20,6 +22,9 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
         }
         if let Err(problem) = expire(hub).await {
             super::log("expired scratch builds", &problem);
+        }
+        if let Err(problem) = prune(hub).await {
+            super::log("old snapshots", &problem);
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -51,9 +56,70 @@ async fn remove_unheld(hub: &Hub, blobs: &[Digest]) -> Answer<()> {
     for digest in blobs {
         if !tx.is_held(digest).await? && hub.artifacts.age(digest).is_some_and(|age| age > FRESH) {
             let removed = hub.artifacts.remove(digest);
-            removed.map_err(|error| crate::problem::Problem::Internal(error.into()))?;
+            removed.map_err(|error| Problem::Internal(error.into()))?;
         }
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Removes snapshots that are old and that nobody sees: former contents of candidate repos, and what was composed for
+/// promotions that came to nothing.
+async fn prune(hub: &Hub) -> Answer<()> {
+    let now = hub.now();
+    let keep = Duration::from_secs(hub.config.keep_hours.saturating_mul(3600));
+    let is_old = |id: SnapshotId| now - id.minted() > keep;
+    let snapshots = hub.candidates.snapshots().map_err(|error| Problem::Internal(error.into()))?;
+    for id in snapshots.into_iter().filter(|id| is_old(*id)) {
+        match hub.candidates.remove(id).await {
+            Ok(()) => tracing::info!(snapshot = %id, "a former content of a candidate repo is removed"),
+            Err(PublishError::Live { .. }) => {}
+            Err(error) => return Err(Problem::Internal(error.into())),
+        }
+    }
+    let mut wanted = Vec::new();
+    let mut tx = hub.db.read().await?;
+    for id in tx.unsettled_promotions().await? {
+        wanted.extend(tx.promotion(id).await?.and_then(|promotion| promotion.snapshot()));
+    }
+    wanted.extend(tx.repos().await?.iter().filter_map(|repo| repo.current));
+    drop(tx);
+    for entry in std::fs::read_dir(&hub.staging)? {
+        let entry = entry?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<SnapshotId>().ok());
+        if id.is_some_and(|id| is_old(id) && !wanted.contains(&id)) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use farm::ledger::Db;
+    use farm::wire::Bus;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn what_nobody_sees_goes_and_what_is_live_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("ledger.sqlite").display())).await.unwrap();
+        let config = Config { data: dir.path().to_owned(), keep_hours: 0, ..Config::default() };
+        let hub = Hub::open(db, Bus::local(), config).unwrap();
+        let tag = "demo9s-hello-2-candidate";
+        let [former, live, staged]: [SnapshotId; 3] = [hub.mint(), hub.mint(), hub.mint()];
+        for id in [former, live, staged] {
+            std::fs::create_dir_all(hub.staging.join(id.to_string()).join("x86_64")).unwrap();
+        }
+        for id in [former, live] {
+            hub.candidates.enter(tag, id, &hub.staging.join(id.to_string())).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        prune(&hub).await.unwrap();
+        assert_eq!(hub.candidates.snapshots().unwrap(), [live]);
+        assert_eq!(hub.candidates.live(tag), Some(live));
+        assert!(!hub.staging.join(staged.to_string()).exists());
+    }
 }
