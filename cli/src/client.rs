@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use farm::api::{Page, ProblemBody};
+use futures_util::stream::pending;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,10 @@ use crate::settings::Settings;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an ordinary call may take. Transfers of files have no limit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a hub may take to refuse a file that it has been told of.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The kind of a problem that came without one.
+const UNTYPED: &str = "about:blank";
 /// How much of a page that is no problem+json is shown.
 const SHOWN_OF_FOREIGN_ERROR: usize = 200;
 
@@ -133,13 +139,12 @@ impl Client {
     /// # Errors
     /// As [`Client::get`], and when the file cannot be read.
     pub async fn post_file(&self, path: &[&str], query: Query<'_>, file: &Path) -> Result<Body, Failure> {
-        let (body, size) = file_body(file).await?;
-        let call = self
-            .call(Method::POST, path, query)?
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, size)
-            .body(body);
-        self.called(call).await
+        let call = |body, size: u64| {
+            let call = self.call(Method::POST, path, query)?;
+            let call = call.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, size);
+            Ok(call.body(body))
+        };
+        self.send_file(file, call).await
     }
 
     /// Sends a form to the lookaside, with a file in it if one is given. The lookaside speaks the protocol of dist-git
@@ -152,17 +157,41 @@ impl Client {
         fields: &[(&str, String)],
         file: Option<(&str, &Path)>,
     ) -> Result<Body, Failure> {
-        let mut form = reqwest::multipart::Form::new();
-        for (name, value) in fields {
-            form = form.text((*name).to_owned(), value.clone());
+        let form = || {
+            let texts = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            texts.fold(Form::new(), |form, (name, value)| form.text(name, value))
+        };
+        let upload = || self.call_site(Method::POST, &["lookaside", "upload"], &[]);
+        let Some((name, path)) = file else {
+            return self.called(upload()?.multipart(form())).await;
+        };
+        let file_name = file_name(path)?;
+        // With the length of each part known, the call says its own, and a hub need not read it to refuse it.
+        let call = |body, size| {
+            let part = Part::stream_with_length(body, size).file_name(file_name.clone());
+            Ok(upload()?.multipart(form().part(name.to_owned(), part)))
+        };
+        self.send_file(path, call).await
+    }
+
+    /// Sends a file, with a call that is made of a body and its size.
+    async fn send_file(
+        &self,
+        file: &Path,
+        call: impl Fn(reqwest::Body, u64) -> Result<RequestBuilder, Failure>,
+    ) -> Result<Body, Failure> {
+        let (body, size) = file_body(file).await?;
+        let failure = match self.called(call(body, size)?).await {
+            Err(failure) if is_cut_short(&failure) => failure,
+            answer => return answer,
+        };
+        // A hub that refuses a file without reading it closes the connection, and what it says is easily lost while the
+        // file is being written to it. It says the same to a call that announces the file and then sends nothing.
+        let nothing = reqwest::Body::wrap_stream(pending::<std::io::Result<Vec<u8>>>());
+        match self.called(call(nothing, size)?.timeout(REFUSAL_TIMEOUT)).await {
+            Err(Failure::Refused(problem)) => Err(Failure::Refused(problem)),
+            Ok(_) | Err(_) => Err(failure),
         }
-        if let Some((name, path)) = file {
-            let (body, size) = file_body(path).await?;
-            let part = reqwest::multipart::Part::stream_with_length(body, size).file_name(file_name(path)?);
-            form = form.part(name.to_owned(), part);
-        }
-        let call = self.call_site(Method::POST, &["lookaside", "upload"], &[])?;
-        self.called(call.multipart(form)).await
     }
 
     /// Reads something that may be long: the caller takes the answer apart.
@@ -221,13 +250,26 @@ impl Client {
         }
         let text = response.text().await.unwrap_or_default();
         let problem = serde_json::from_str::<ProblemBody>(&text).unwrap_or_else(|_| ProblemBody {
-            kind: "about:blank".to_owned(),
+            kind: UNTYPED.to_owned(),
             title: status.to_string(),
             status: status.as_u16(),
             detail: foreign_error(status, &text),
             fix: None,
         });
         Err(if status.is_client_error() { Failure::Refused(problem) } else { Failure::HubFailed(problem) })
+    }
+}
+
+/// Is it a broken connection, or an answer without its body?
+fn is_cut_short(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable { .. } => true,
+        Failure::Refused(problem) => problem.kind == UNTYPED,
+        Failure::HubFailed(_)
+        | Failure::Failed(_)
+        | Failure::Usage { .. }
+        | Failure::Local(_)
+        | Failure::Output(_) => false,
     }
 }
 

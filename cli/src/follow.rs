@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::client::{Body, Client, Query};
 use crate::failure::Failure;
-use crate::render::{clock, job_state, span};
+use crate::render::{clock, expiry, job_state, span};
 use crate::screen::{Look, Screen, Tone};
 
 /// How long a hub that has answered before may be away.
@@ -159,7 +159,14 @@ impl News {
                 }
             };
             let said = look.paint(tone, view.status.as_str());
-            let reason = view.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let reason = match (&view.reason, &view.request.kind) {
+                (Some(reason), _) => format!(": {reason}"),
+                (None, RequestKind::Scratch { expires }) => {
+                    let (word, when) = expiry(*expires, look.now);
+                    format!("; it is in no repo and {word} {when}")
+                }
+                (None, _) => String::new(),
+            };
             lines.push(line(
                 at,
                 name,

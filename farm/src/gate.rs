@@ -3,11 +3,14 @@
 //! Only [`decide`] makes an [`Approved`], and only an [`Approved`] moves a repo's pointer. What is missing,
 //! unreadable or in error means no.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
 use crate::ids::{JobId, SnapshotId};
+use crate::recipe::{RepoOrigin, RepoSource};
 use crate::sig::{Project, Stage};
 use crate::snapshot::Snapshot;
 use crate::stamp::Stamp;
@@ -36,6 +39,8 @@ pub struct TestResult {
     pub arch: Arch,
     /// Digest of the suite's folder, or of its name when it is built in.
     pub version: Digest,
+    /// What it ran in: the image and the layers below, see [`environment`].
+    pub environment: Digest,
     /// What it showed.
     pub verdict: TestVerdict,
     /// When.
@@ -74,10 +79,31 @@ pub struct Question<'a> {
     pub live: Option<SnapshotId>,
     /// Every result there is for this content.
     pub results: &'a [TestResult],
+    /// The version of each suite, as it was found when the snapshot was composed.
+    pub suites: &'a BTreeMap<String, Digest>,
+    /// The [`environment`] that tests run in now, on each architecture.
+    pub environments: &'a BTreeMap<Arch, Digest>,
     /// Who approved it, if anybody did.
     pub approver: Option<&'a str>,
     /// Is the approver a release manager of the SIG at this moment?
     pub approver_may: bool,
+}
+
+/// The name that the repo under test has in a test's recipe.
+pub const UNDER_TEST: &str = "under-test";
+
+/// Names what a test runs in besides the content it is about: the image, and every other repo with its exact snapshot, in
+/// order. A result counts only where all of it is the same.
+#[must_use]
+pub fn environment(image: &str, repos: &[RepoSource]) -> Digest {
+    let mut lines = format!("image {image}\n");
+    for repo in repos.iter().filter(|repo| repo.name != UNDER_TEST) {
+        match &repo.origin {
+            RepoOrigin::Snapshot { id } => lines.push_str(&format!("snapshot {id}\n")),
+            RepoOrigin::External { baseurl } => lines.push_str(&format!("external {baseurl}\n")),
+        }
+    }
+    Digest::of(lines.as_bytes())
 }
 
 /// The gate's answer.
@@ -89,8 +115,10 @@ pub enum Decision {
     NeedsApproval,
     /// Nothing speaks against it yet, but these have not been shown.
     Missing(Vec<Requirement>),
-    /// It was composed on a snapshot that is no longer live: compose it again.
+    /// It was composed on a snapshot, or tested on layers, that are no longer live: compose and test it again.
     Outdated,
+    /// A layer below is being composed: ask again.
+    Later,
     /// No, and why: one sentence each.
     Refused(Vec<String>),
 }
@@ -140,7 +168,7 @@ pub fn requirements(project: &Project) -> Vec<Requirement> {
 /// May this content be published?
 #[must_use]
 pub fn decide(question: &Question<'_>) -> Decision {
-    let Question { project, stage, snapshot, live, results, approver, approver_may } = *question;
+    let Question { project, stage, snapshot, live, results, approver, approver_may, .. } = *question;
     if stage == Stage::Candidate {
         return Decision::Refused(vec!["candidate repos are not published".to_owned()]);
     }
@@ -164,13 +192,17 @@ pub fn decide(question: &Question<'_>) -> Decision {
     let mut missing = Vec::new();
     let mut against = Vec::new();
     for requirement in required {
-        // A suite may have been run again (after the farm failed, say): the newest run speaks.
-        let newest = results
+        let mut shown: Vec<&TestResult> = results
             .iter()
-            .filter(|r| {
-                r.suite == requirement.suite && r.arch == requirement.arch && r.content == snapshot.content
-            })
-            .max_by_key(|r| (r.at, r.job));
+            .filter(|result| is_about(result, &requirement, &snapshot.content, question.suites))
+            .collect();
+        let were_shown = !shown.is_empty();
+        shown.retain(|result| question.environments.get(&result.arch) == Some(&result.environment));
+        if were_shown && shown.is_empty() {
+            return Decision::Outdated;
+        }
+        // A suite may have been run again (after the farm failed, say): the newest run speaks.
+        let newest = shown.into_iter().max_by_key(|result| (result.at, result.job));
         match newest.map(|result| &result.verdict) {
             Some(TestVerdict::Passed) => {}
             Some(TestVerdict::Failed { reason }) => {
@@ -208,4 +240,18 @@ pub fn decide(question: &Question<'_>) -> Decision {
         base: snapshot.base,
         by: by.to_owned(),
     })
+}
+
+/// Was this result shown by this suite, in this version, on this architecture and this content?
+#[must_use]
+pub fn is_about(
+    result: &TestResult,
+    requirement: &Requirement,
+    content: &Digest,
+    suites: &BTreeMap<String, Digest>,
+) -> bool {
+    result.suite == requirement.suite
+        && result.arch == requirement.arch
+        && result.content == *content
+        && suites.get(&requirement.suite) == Some(&result.version)
 }

@@ -250,7 +250,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { offer_ms: 10_000, lease_ms: 30_000, stop_ms: 20_000, max_tries: 3, backoff_ms: 2_000 }
+        Self { offer_ms: 10_000, lease_ms: 30_000, stop_ms: 20_000, max_tries: 5, backoff_ms: 2_000 }
     }
 }
 

@@ -3,8 +3,11 @@
 //! `Composing -> InTesting -> Ready -> Approved -> Publishing -> Published`, or `Rejected`, or `Withdrawn`. From any
 //! state before `Publishing` it goes back to `Composing` when the repo has moved on underneath it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::ids::{BuildId, PromotionId, RequestId, SnapshotId};
 use crate::sig::Stage;
 use crate::stamp::Stamp;
@@ -29,6 +32,8 @@ pub struct Promotion {
     pub by: String,
     /// The release manager who approved it, which may be before its tests are done.
     pub approver: Option<String>,
+    /// The version of each suite its snapshot is tested with: what the gate asks for.
+    pub suites: BTreeMap<String, Digest>,
     /// When it was opened.
     pub created: Stamp,
     /// Where it stands.
@@ -104,8 +109,10 @@ pub enum PromotionEvent {
         snapshot: SnapshotId,
         /// The request that tests it.
         request: Option<RequestId>,
+        /// The version of each suite.
+        suites: BTreeMap<String, Digest>,
     },
-    /// The repo has moved on: compose again.
+    /// The repo, or a layer below it, has moved on: compose again.
     Outdated,
     /// The gate misses nothing but a release manager's word.
     NeedsApproval,
@@ -165,7 +172,10 @@ impl Promotion {
             }
             (_, S::Publishing { .. }) => return Err(refused()),
 
-            (E::Composed { snapshot, request }, S::Composing) => S::InTesting { snapshot, request },
+            (E::Composed { snapshot, request, suites }, S::Composing) => {
+                next.suites = suites;
+                S::InTesting { snapshot, request }
+            }
             (E::Composed { .. }, S::InTesting { .. } | S::Ready { .. } | S::Approved { .. }) => {
                 return Err(refused());
             }

@@ -138,3 +138,39 @@ fn storage_is_not_storagex() {
     assert!(all.owner("c9s-sig-storagey").is_none());
     assert!(all.owner("c9s-sig-storage/x").is_none());
 }
+
+#[test]
+fn a_suite_repo_is_pushed_by_those_who_take_suites_from_it() {
+    let sig = |name: &str, project: &str, suites: &str| {
+        format!(
+            "name = '{name}'\n[[member]]\nname = '{name}'\nroles = ['maintainer']\n\
+             [[member]]\nname = 'rex'\nroles = ['release-manager']\n\
+             [[project]]\nname = '{project}'\nrelease = '1'\ndist = '9s'\narches = ['x86_64']\npackages = []\n{suites}"
+        )
+    };
+    let suites = |repo: &str| format!("[project.tests]\nsuites = {{ repo = '{repo}', branch = 'main' }}\n");
+    let all = community(&[
+        &sig("a", "p", &suites("tests/a")),
+        &sig("b", "p", &suites("tests/shared")),
+        &sig("c", "p", &suites("tests/shared")),
+        &sig("d", "p", ""),
+    ]);
+    let may = |person: &str, repo: &str| all.may_push_suites(person, false, repo);
+    assert_eq!(may("a", "tests/a"), Ok(()));
+    assert_eq!(may("b", "tests/shared"), Ok(()));
+    assert_eq!(may("c", "tests/shared"), Ok(()));
+    for (person, repo, said) in [
+        ("b", "tests/a", "b is not a maintainer of SIG a,"),
+        ("d", "tests/a", "d is not a maintainer of SIG a,"),
+        ("rex", "tests/a", "rex is not a maintainer of SIG a,"),
+        ("stranger", "tests/shared", "stranger is not a maintainer of SIG b or c,"),
+        ("d", "tests/d", "no SIG takes suites from tests/d"),
+        ("a", "tests/a-b", "no SIG takes suites from tests/a-b"),
+    ] {
+        let refused = may(person, repo).unwrap_err();
+        assert!(refused.what.starts_with(said), "{refused}");
+        assert_eq!(all.may_push_suites("root", true, repo), Ok(()));
+    }
+    let fix = may("d", "tests/d").unwrap_err().fix;
+    assert!(fix.contains("[project.tests]: suites = { repo = \"tests/d\", branch = \"main\" }"), "{fix}");
+}

@@ -3,7 +3,10 @@
 
 mod sample;
 
+use std::collections::BTreeMap;
+
 use farm::arch::Arch;
+use farm::digest::Digest;
 use farm::gate::{Decision, Question, Requirement, TestResult, TestVerdict, decide, requirements};
 use farm::ids::SnapshotId;
 use farm::sig::{Project, Stage};
@@ -18,6 +21,8 @@ struct Case {
     snapshot: Snapshot,
     live: Option<SnapshotId>,
     results: Vec<TestResult>,
+    suites: BTreeMap<String, Digest>,
+    environments: BTreeMap<Arch, Digest>,
     approver: Option<&'static str>,
     approver_may: bool,
 }
@@ -44,11 +49,14 @@ impl Case {
                 suite: requirement.suite,
                 arch: requirement.arch,
                 version: digest("suite"),
+                environment: digest("environment"),
                 verdict: TestVerdict::Passed,
                 at: at(10),
             })
             .collect();
         Case {
+            suites: project.required.iter().map(|suite| (suite.clone(), digest("suite"))).collect(),
+            environments: project.arches.iter().map(|arch| (*arch, digest("environment"))).collect(),
             live: Some(base.id),
             stage: Stage::Release,
             snapshot,
@@ -66,6 +74,8 @@ impl Case {
             snapshot: &self.snapshot,
             live: self.live,
             results: &self.results,
+            suites: &self.suites,
+            environments: &self.environments,
             approver: self.approver,
             approver_may: self.approver_may,
         })
@@ -243,4 +253,26 @@ fn production_needs_a_release_managers_word() {
     // The word makes up for nothing else.
     refused(Case::spoilt(|case| case.results[0].verdict = failed()), "failed on");
     assert!(matches!(Case::spoilt(|case| case.results.clear()), Decision::Missing(_)));
+}
+
+#[test]
+fn a_result_counts_for_its_version_of_the_suite_and_in_its_environment_only() {
+    let other_suite = Case::spoilt(|case| {
+        case.suites.insert(case.project.required[0].clone(), digest("a mended suite"));
+    });
+    assert!(matches!(other_suite, Decision::Missing(_)), "{other_suite:?}");
+    let unknown_suite = Case::spoilt(|case| case.suites.clear());
+    assert!(matches!(unknown_suite, Decision::Missing(_)), "{unknown_suite:?}");
+    let moved_layer = Case::spoilt(|case| {
+        case.environments.values_mut().for_each(|environment| *environment = digest("a layer moved"));
+    });
+    assert_eq!(moved_layer, Decision::Outdated);
+    let tested_again = Case::spoilt(|case| {
+        case.environments.values_mut().for_each(|environment| *environment = digest("a layer moved"));
+        for mut result in case.results.clone() {
+            (result.environment, result.at) = (digest("a layer moved"), at(20));
+            case.results.push(result);
+        }
+    });
+    assert!(matches!(tested_again, Decision::Approved(_)), "{tested_again:?}");
 }

@@ -22,6 +22,7 @@ fn start() -> Promotion {
         nvrs: vec!["hello-2.10-1.el9s".into()],
         by: "ada".into(),
         approver: None,
+        suites: BTreeMap::new(),
         created: at(0),
         state: State::Composing,
     }
@@ -42,7 +43,7 @@ fn alphabet() -> Vec<Event> {
         Event::Withdraw { by: "ada".into() },
     ];
     for snapshot in snapshots() {
-        all.push(Event::Composed { snapshot, request: Some(id::<RequestId>(20)) });
+        all.push(Event::Composed { snapshot, request: Some(id::<RequestId>(20)), suites: BTreeMap::new() });
         all.push(Event::Approved { snapshot, by: "rex".into() });
     }
     all
@@ -157,9 +158,9 @@ fn a_word_given_early_outlives_a_new_composition() {
     let [first, second] = snapshots();
     let promotion = walk(&[
         Event::Approve { by: "rex".into() },
-        Event::Composed { snapshot: first, request: None },
+        Event::Composed { snapshot: first, request: None, suites: BTreeMap::new() },
         Event::Outdated,
-        Event::Composed { snapshot: second, request: None },
+        Event::Composed { snapshot: second, request: None, suites: BTreeMap::new() },
     ]);
     assert_eq!(promotion.approver.as_deref(), Some("rex"));
     assert_eq!(promotion.snapshot(), Some(second));

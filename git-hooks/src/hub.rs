@@ -21,6 +21,8 @@ pub struct Hub {
 pub enum NoAnswer {
     /// It cannot be reached, or is in no state to answer: to be tried again.
     Away(String),
+    /// It takes in others, but cannot have what this one is about: to be tried again.
+    Later(String),
     /// It does not know this git server's token: to be tried again when that is mended.
     Unknown(String),
     /// It has said no, and would say so again.
@@ -32,14 +34,21 @@ impl NoAnswer {
     #[must_use]
     pub fn why(&self) -> &str {
         match self {
-            NoAnswer::Away(why) | NoAnswer::Unknown(why) | NoAnswer::Refused(why) => why,
+            NoAnswer::Away(why) | NoAnswer::Later(why) | NoAnswer::Unknown(why) | NoAnswer::Refused(why) => {
+                why
+            }
         }
     }
 }
 
-/// The parts of an RFC 9457 answer that are for people.
+/// What the hub calls that it cannot have something from elsewhere.
+const UNAVAILABLE: &str = "urn:grange:problem:unavailable";
+
+/// An RFC 9457 answer: its code, and the parts that are for people.
 #[derive(Deserialize, Default)]
 struct Problem {
+    #[serde(default, rename = "type")]
+    kind: String,
     #[serde(default)]
     title: String,
     #[serde(default)]
@@ -90,8 +99,11 @@ impl Hub {
             return serde_json::from_slice(&body)
                 .map_err(|error| NoAnswer::Away(format!("{} gave no hub's answer: {error}", self.address)));
         }
-        let said = words(status, &body);
+        let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+        let is_unavailable = problem.kind == UNAVAILABLE;
+        let said = words(status, problem);
         Err(match status {
+            _ if is_unavailable => NoAnswer::Later(said),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => NoAnswer::Unknown(said),
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => NoAnswer::Away(said),
             status if status.is_client_error() => NoAnswer::Refused(said),
@@ -112,8 +124,7 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-fn words(status: StatusCode, body: &[u8]) -> String {
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+fn words(status: StatusCode, problem: Problem) -> String {
     match (problem.title.is_empty(), problem.detail.is_empty()) {
         (false, false) => format!("{}: {}", problem.title, problem.detail),
         (false, true) => problem.title,

@@ -24,7 +24,7 @@ pub async fn read(settings: &Settings) -> anyhow::Result<Policy> {
                 }
                 Ok(policy)
             }
-            Err(NoAnswer::Away(why)) => from_file(cache).map_err(|_| {
+            Err(NoAnswer::Away(why) | NoAnswer::Later(why)) => from_file(cache).map_err(|_| {
                 anyhow!(
                     "the hub cannot be reached ({why}) and its rules have never been read here: try again later"
                 )

@@ -9,7 +9,12 @@ use crate::hub::{Hub, NoAnswer};
 use crate::rules::is_nothing;
 use crate::say;
 use crate::settings::Settings;
-use crate::spool::Spool;
+use crate::spool::{Left, Spool};
+
+/// Why a report is kept when the hub takes none.
+const AWAY: &str = "the hub cannot be reached";
+/// Why one is kept when the hub takes it but can do nothing with it yet.
+const LATER: &str = "the hub cannot take it in now";
 
 /// The branches in what git gives a post-receive hook: lines of `old new ref`. Tags and deletions are none of the
 /// hub's business.
@@ -41,14 +46,13 @@ pub async fn send(settings: &Settings, git_dir: &Path, updates: Vec<BranchUpdate
     let spool = Spool::new(&settings.spool, settings.spool_limit);
     let earlier = deliver(settings, &hub, &spool).await.unwrap_or_else(|error| {
         say(&format!("grange: {error:#}"));
-        1
+        Left { is_away: true, ..Left::default() }
     });
     if report.updates.is_empty() {
         return Ok(());
     }
-    if earlier > 0 {
-        // Never before those that came earlier: the hub builds pushes in the order in which it learns of them.
-        return keep(&spool, &report, "earlier pushes are waiting for it too");
+    if earlier.holds_up(&report.repo) {
+        return keep(&spool, &report, AWAY, "earlier pushes are waiting for it too");
     }
     match hub.report(&report).await {
         Ok(answer) => {
@@ -58,7 +62,8 @@ pub async fn send(settings: &Settings, git_dir: &Path, updates: Vec<BranchUpdate
             }
             Ok(())
         }
-        Err(NoAnswer::Away(why)) => keep(&spool, &report, &why),
+        Err(NoAnswer::Away(why)) => keep(&spool, &report, AWAY, &why),
+        Err(NoAnswer::Later(why)) => keep(&spool, &report, LATER, &why),
         Err(NoAnswer::Unknown(said) | NoAnswer::Refused(said)) => {
             say("grange: your push is in the repo, but the hub has not taken it in:");
             say(&format!("grange: {said}"));
@@ -67,22 +72,22 @@ pub async fn send(settings: &Settings, git_dir: &Path, updates: Vec<BranchUpdate
     }
 }
 
-/// Delivers what was kept; says how many remain.
+/// Delivers what was kept; says what is left.
 ///
 /// # Errors
 /// When the spool cannot be read or written, or another process has been delivering for too long.
-pub async fn deliver(settings: &Settings, hub: &Hub, spool: &Spool) -> anyhow::Result<usize> {
+pub async fn deliver(settings: &Settings, hub: &Hub, spool: &Spool) -> anyhow::Result<Left> {
     // The ordinary push finds nothing waiting and takes no lock.
     if spool.waiting()?.is_empty() {
-        return Ok(0);
+        return Ok(Left::default());
     }
     let alone = spool.deliver_alone(settings.timeout)?;
     spool.deliver(hub, &alone).await
 }
 
-fn keep(spool: &Spool, report: &PushReport, why: &str) -> anyhow::Result<()> {
+fn keep(spool: &Spool, report: &PushReport, what: &str, why: &str) -> anyhow::Result<()> {
     spool.keep(report)?;
-    say("grange: the hub cannot be reached; your push is kept and will be delivered (spooled)");
+    say(&format!("grange: {what}; your push is kept and will be delivered (spooled)"));
     say(&format!("grange: {why}"));
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! May this push? The rules of the update hook.
 
 use farm::message::Policy;
+use farm::sig::PushRefused;
 use farm::sig::template::is_branch;
-use farm::sig::{PushRefused, Role};
 use git2::{Oid, Repository};
 
 use crate::settings::RepoName;
@@ -55,22 +55,12 @@ pub fn may(policy: &Policy, person: &str, repo: &RepoName, update: Update<'_>) -
     let admin = policy.admins.iter().any(|known| known == person);
     match repo.path.split_once('/') {
         Some((PACKAGES, package)) => policy.community.may_push(person, admin, package, branch),
-        Some((SUITES, _)) => may_push_suites(policy, person, admin, repo),
+        Some((SUITES, _)) => policy.community.may_push_suites(person, admin, &repo.path),
         _ => refuse(
             format!("{} is neither a package nor a suite repo", repo.path),
             "packages live below rpms/, suite repos below tests/",
         ),
     }
-}
-
-fn may_push_suites(policy: &Policy, person: &str, admin: bool, repo: &RepoName) -> Result<(), PushRefused> {
-    if admin || policy.community.sigs.iter().any(|sig| sig.has_role(person, Role::Maintainer)) {
-        return Ok(());
-    }
-    refuse(
-        format!("{person} is not a maintainer of any SIG and may not push {}", repo.path),
-        "a maintainer of your SIG can add you to its template",
-    )
 }
 
 /// Does the branch only grow? Builds and published packages name its commits.
@@ -108,7 +98,8 @@ mod tests {
     const TEMPLATES: [&str; 2] = [
         "name = \"storage\"\n[[member]]\nname = \"ada\"\nroles = [\"maintainer\"]\n\
          [[member]]\nname = \"rex\"\nroles = [\"release-manager\"]\n\
-         [[project]]\nname = \"gluster\"\nrelease = \"11\"\ndist = \"9s\"\narches = [\"x86_64\"]\npackages = [\"gluster\"]\n",
+         [[project]]\nname = \"gluster\"\nrelease = \"11\"\ndist = \"9s\"\narches = [\"x86_64\"]\npackages = [\"gluster\"]\n\
+         tests.suites = { repo = \"tests/storage\", branch = \"main\" }\n",
         "name = \"storagex\"\n[[member]]\nname = \"eve\"\nroles = [\"maintainer\"]\n\
          [[project]]\nname = \"ceph\"\nrelease = \"19\"\ndist = \"9s\"\narches = [\"x86_64\"]\npackages = [\"ceph\"]\n",
     ];
@@ -151,12 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn suite_repos_are_every_maintainers() {
+    fn suite_repos_belong_to_the_sigs_that_take_suites_from_them() {
         assert_eq!(judged("ada", "tests/storage", "refs/heads/main"), Ok(()));
-        assert_eq!(judged("eve", "tests/storage", "refs/heads/main"), Ok(()));
+        assert_eq!(judged("ada", "tests/storage", "refs/heads/next"), Ok(()));
         assert_eq!(judged("root", "tests/storage", "refs/heads/main"), Ok(()));
-        assert!(judged("rex", "tests/storage", "refs/heads/main").is_err());
-        assert!(judged("mallory", "tests/storage", "refs/heads/main").is_err());
+        for person in ["eve", "rex", "mallory"] {
+            let refused = judged(person, "tests/storage", "refs/heads/main").unwrap_err();
+            assert!(refused.what.contains("is not a maintainer of SIG storage"), "{refused}");
+        }
+        let nobodys = judged("ada", "tests/other", "refs/heads/main").unwrap_err();
+        assert!(nobodys.what.contains("no SIG takes suites from tests/other"), "{nobodys}");
+        assert!(nobodys.fix.contains("suites = { repo = \"tests/other\""), "{nobodys}");
+        assert_eq!(judged("root", "tests/other", "refs/heads/main"), Ok(()));
     }
 
     #[test]

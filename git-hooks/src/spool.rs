@@ -1,5 +1,6 @@
 //! Reports that wait for the hub: a folder with one file for each, delivered in the order in which they came.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,25 @@ const LOCK_POLL: Duration = Duration::from_millis(20);
 pub struct Spool {
     folder: PathBuf,
     limit: usize,
+}
+
+/// What still waits after a delivery.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// So many reports.
+    pub reports: usize,
+    /// The hub takes no report at all.
+    pub is_away: bool,
+    /// Repos with commits that the hub cannot have now.
+    pub repos: BTreeSet<String>,
+}
+
+impl Left {
+    /// Must a report of this repo wait behind these? The hub builds a repo's pushes in the order in which it learns of them.
+    #[must_use]
+    pub fn holds_up(&self, repo: &str) -> bool {
+        self.is_away || self.repos.contains(repo)
+    }
 }
 
 /// Held by the one process that delivers.
@@ -101,14 +121,15 @@ impl Spool {
         }
     }
 
-    /// Delivers what waits, oldest first, until all is delivered or the hub takes no more; says how many remain.
+    /// Delivers what waits, oldest first, until all is delivered or the hub takes no more; says what is left.
     /// A report the hub refuses for good is dropped, and a file that is no report is put aside as `*.unreadable`:
-    /// neither may hold up those behind it.
+    /// neither may hold up those behind it. One about a commit that the hub cannot have now holds up its own repo's only.
     ///
     /// # Errors
     /// When the folder cannot be read or written.
-    pub async fn deliver(&self, hub: &Hub, _alone: &Delivering) -> anyhow::Result<usize> {
+    pub async fn deliver(&self, hub: &Hub, _alone: &Delivering) -> anyhow::Result<Left> {
         let waiting = self.waiting()?;
+        let mut left = Left::default();
         for (done, path) in waiting.iter().enumerate() {
             let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             let Ok(report) = serde_json::from_slice::<PushReport>(&text) else {
@@ -120,17 +141,31 @@ impl Spool {
                 fs::rename(path, aside)?;
                 continue;
             };
+            if left.repos.contains(&report.repo) {
+                left.reports += 1;
+                continue;
+            }
             match hub.report(&report).await {
                 Ok(_) => {}
+                Err(NoAnswer::Later(said)) => {
+                    say(&format!("grange: a push to {} is still waiting: {said}", report.repo));
+                    left.reports += 1;
+                    left.repos.insert(report.repo);
+                    continue;
+                }
                 Err(NoAnswer::Refused(said)) => say(&format!(
                     "grange: an earlier push to {} by {} was refused by the hub: {said}",
                     report.repo, report.pusher
                 )),
-                Err(NoAnswer::Away(_) | NoAnswer::Unknown(_)) => return Ok(waiting.len() - done),
+                Err(NoAnswer::Away(_) | NoAnswer::Unknown(_)) => {
+                    left.reports += waiting.len() - done;
+                    left.is_away = true;
+                    return Ok(left);
+                }
             }
             fs::remove_file(path)?;
         }
-        Ok(0)
+        Ok(left)
     }
 
     fn lock_file(&self, name: &str) -> anyhow::Result<File> {

@@ -42,7 +42,11 @@ fn what_a_person_has_no_right_to_is_refused_with_the_reason() {
         .saw("fix: distribution branches are import-only");
     pushed("root", "rpms/hello", "main").saw("belongs to no SIG");
     pushed("ada", "rpms/other", BRANCH).saw("package other is not in project hello-2");
-    pushed("mallory", "tests/demo", "main").saw("not a maintainer of any SIG");
+    pushed("mallory", "tests/demo", "main").saw("mallory is not a maintainer of SIG demo");
+    pushed("sten", "tests/demo", "main").saw("sten is not a maintainer of SIG demo, which takes suites");
+    pushed("ada", "tests/other", "main")
+        .saw("no SIG takes suites")
+        .saw("fix: name it in your SIG's template");
     // Names that begin alike are not alike.
     pushed("sten", "rpms/ceph", "c9s-sig-storagex-ceph").saw("SIG storagex");
     pushed("sten", "rpms/ceph", "c9s-sig-storagex").saw("SIG storagex");
@@ -51,11 +55,13 @@ fn what_a_person_has_no_right_to_is_refused_with_the_reason() {
 }
 
 #[test]
-fn suite_repos_take_every_maintainers_branches() {
+fn suite_repos_take_their_sigs_maintainers_branches() {
     let (stage, hub) = (Stage::new(), TestHub::start());
     let commit = stage.git(&["rev-parse", "HEAD"]);
-    stage.push(&hub, "sten", "tests/demo", &["HEAD:refs/heads/main"]).accepted();
-    assert_eq!(hub.told(), [format!("tests/demo sten {}", commit.trim())]);
+    let commit = commit.trim();
+    stage.push(&hub, "ada", "tests/demo", &["HEAD:refs/heads/main", "HEAD:refs/heads/next"]).accepted();
+    assert_eq!(hub.told(), [format!("tests/demo ada {commit}"), format!("tests/demo ada {commit}")]);
+    stage.push(&hub, "root", "tests/other", &["HEAD:refs/heads/main"]).accepted();
 }
 
 #[test]
@@ -130,6 +136,30 @@ fn a_refusal_of_the_hub_is_shown_and_not_repeated() {
         .push(&hub, "ada", "rpms/hello", &[BRANCH])
         .accepted()
         .saw("The spec cannot be read: hello.spec:3: unknown tag");
+    assert_eq!(stage.spooled(), 0);
+}
+
+#[test]
+fn what_the_hub_cannot_have_now_waits_and_holds_up_its_own_repo_only() {
+    let (stage, hub) = (Stage::new(), TestHub::start());
+    hub.is(Mood::Unable);
+    let first = stage.commit("a");
+    stage
+        .push(&hub, "ada", "rpms/hello", &[BRANCH])
+        .accepted()
+        .saw("the hub cannot take it in now; your push is kept")
+        .saw("Not now: no such commit there");
+    let second = stage.commit("b");
+    stage.push(&hub, "ada", "rpms/hello", &[BRANCH]).accepted().saw("earlier pushes are waiting");
+    stage.push(&hub, "root", "tests/demo", &["HEAD:refs/heads/main"]).accepted().saw("build of main queued");
+    assert_eq!(hub.told(), [format!("tests/demo root {second}")]);
+    assert_eq!(stage.spooled(), 2);
+
+    hub.is(Mood::Well);
+    let third = stage.commit("c");
+    stage.push(&hub, "ada", "rpms/hello", &[BRANCH]).accepted().saw("queued");
+    let hello = [first, second, third].map(|commit| format!("rpms/hello ada {commit}"));
+    assert_eq!(hub.told()[1..], hello);
     assert_eq!(stage.spooled(), 0);
 }
 

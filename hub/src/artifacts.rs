@@ -184,6 +184,25 @@ impl Artifacts {
         Ok(link_or_copy(&self.path(digest), to)?)
     }
 
+    /// Every artifact in the store, in no order.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn list(&self) -> Result<Vec<Digest>, FileError> {
+        let mut found = Vec::new();
+        for shard in fs::read_dir(&self.root).at("list the directory", &self.root)? {
+            let shard = shard.at("list the directory", &self.root)?.path();
+            if !shard.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(&shard).at("list the directory", &shard)? {
+                let name = entry.at("list the directory", &shard)?.file_name();
+                found.extend(name.to_str().and_then(|name| name.parse::<Digest>().ok()));
+            }
+        }
+        Ok(found)
+    }
+
     /// How long ago the artifact was last stored; `None` when there is none.
     #[must_use]
     pub fn age(&self, digest: &Digest) -> Option<Duration> {

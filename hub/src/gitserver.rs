@@ -91,11 +91,9 @@ pub fn may_create(community: &Community, person: &Person, repo: &RepoPath) -> An
                 )),
             }
         }
-        "tests" if community.sigs.iter().any(|sig| is_maintainer_of(&sig.name)) => Ok(()),
-        "tests" => Err(Problem::forbidden(
-            format!("{} is no maintainer of any SIG", person.name),
-            "a maintainer makes the repo with the first push",
-        )),
+        "tests" => community
+            .may_push_suites(&person.name, person.admin, &repo.to_string())
+            .map_err(|refused| Problem::forbidden(refused.what, refused.fix)),
         folder => Err(Problem::forbidden(
             format!("repos are made below rpms/ and tests/, not below {folder}/"),
             "name the repo rpms/<package> or tests/<name>",

@@ -12,9 +12,12 @@ pub type Answer<T> = Result<T, Problem>;
 /// What was wrong with a call.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// No token, or one nobody has.
-    #[error("this needs a token")]
+    /// No token was given.
+    #[error("this needs a token, and none was given")]
     Unauthenticated,
+    /// A token was given that nobody has.
+    #[error("this token is not known: it was mistyped or replaced, or its owner was removed")]
+    UnknownToken,
     /// The person may not do this.
     #[error("{what}")]
     Forbidden {
@@ -54,6 +57,14 @@ pub enum Problem {
     /// The attempt is no longer the job's current one: the builder stops.
     #[error("this attempt is no longer the job's current one")]
     Stale,
+    /// Something outside the farm cannot be had now; later it may be.
+    #[error("{what}")]
+    Unavailable {
+        /// What cannot be had.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
     /// The farm itself failed.
     #[error("the hub failed")]
     Internal(#[source] anyhow::Error),
@@ -80,17 +91,24 @@ impl Problem {
         Problem::Conflict { what: what.into(), fix: fix.into() }
     }
 
+    /// Something outside the farm cannot be had now, and what to do if that lasts.
+    pub fn unavailable(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem::Unavailable { what: what.into(), fix: fix.into() }
+    }
+
     /// The HTTP status, the stable code and the title.
     #[must_use]
     pub fn class(&self) -> (u16, &'static str, &'static str) {
         match self {
             Problem::Unauthenticated => (401, "unauthenticated", "This needs a token"),
+            Problem::UnknownToken => (401, "unknown-token", "This token is not known"),
             Problem::Forbidden { .. } => (403, "forbidden", "You may not do this"),
             Problem::NotFound { .. } => (404, "not-found", "There is no such thing"),
             Problem::Invalid { .. } => (422, "invalid", "What was sent is wrong"),
             Problem::Conflict { .. } => (409, "conflict", "This does not fit the state things are in"),
             Problem::TooLarge { .. } => (413, "too-large", "This is more than the hub takes"),
             Problem::Stale => (409, "stale", "The attempt is over"),
+            Problem::Unavailable { .. } => (503, "unavailable", "This cannot be had now"),
             Problem::Internal(_) => (500, "internal", "The hub failed"),
         }
     }
@@ -103,9 +121,13 @@ impl Problem {
             Problem::Unauthenticated => Some(
                 "give one as `Authorization: Bearer <token>`, or as the password where git asks".to_owned(),
             ),
-            Problem::Forbidden { fix, .. } | Problem::Invalid { fix, .. } | Problem::Conflict { fix, .. } => {
-                Some(fix.clone())
+            Problem::UnknownToken => {
+                Some("look for a newer one, or ask an admin of the farm for one".to_owned())
             }
+            Problem::Forbidden { fix, .. }
+            | Problem::Invalid { fix, .. }
+            | Problem::Conflict { fix, .. }
+            | Problem::Unavailable { fix, .. } => Some(fix.clone()),
             Problem::Internal(_) => Some("try again; the hub's log has the cause".to_owned()),
             Problem::NotFound { .. } | Problem::TooLarge { .. } | Problem::Stale => None,
         };

@@ -7,6 +7,7 @@ use farm::ledger::{Person, PromotionFilter, Tx};
 use farm::promotion::{Promotion, PromotionEvent, PromotionState};
 use farm::sig::{Role, Stage};
 
+use crate::keeper::{cancel_in, tell};
 use crate::problem::{Answer, Problem};
 use crate::state::{Hub, require_role};
 
@@ -93,6 +94,7 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Promo
         nvrs: builds.iter().map(|build| build.nvr.to_string()).collect(),
         by: person.name.clone(),
         approver,
+        suites: std::collections::BTreeMap::new(),
         created: hub.now(),
         state: PromotionState::Composing,
     };
@@ -168,7 +170,14 @@ pub async fn withdraw(hub: &Hub, person: &Person, id: PromotionId) -> Answer<()>
         require_role(&tx.community().await?, person, &promotion.sig, Role::ReleaseManager)?;
     }
     tx.step_promotion(&promotion, PromotionEvent::Withdraw { by: person.name.clone() }, hub.now()).await?;
+    let mut stops = Vec::new();
+    if let PromotionState::InTesting { request: Some(request), .. } = promotion.state {
+        let jobs = tx.jobs_of(request).await?;
+        let unsettled: Vec<_> = jobs.iter().filter(|job| job.outcome().is_none()).map(|job| job.id).collect();
+        stops = cancel_in(hub, &mut tx, &unsettled, &person.name).await?;
+    }
     tx.commit().await?;
+    tell(&hub.bus, stops).await;
     hub.hurry().await;
     Ok(())
 }

@@ -43,6 +43,8 @@ pub struct Inner {
     pub hook_token: String,
     /// The secret that hooks on other git servers show.
     pub foreign_hook_token: Option<String>,
+    /// Held while a tree is made to show its pointer.
+    pub pointing: tokio::sync::Mutex<()>,
     /// Wakes the keeper: counts what happened.
     wake: watch::Sender<u64>,
     minter: Mutex<Minter>,
@@ -85,6 +87,7 @@ impl Hub {
             public: SnapshotTree::open(&data.join("public")).context("cannot open the public repos")?,
             hook_token: secret(),
             foreign_hook_token,
+            pointing: tokio::sync::Mutex::default(),
             wake: watch::Sender::new(0),
             minter: Mutex::new(Minter::new(seed())),
             db,

@@ -79,7 +79,12 @@ impl Farm {
 
     /// Applies the SIG `demo`.
     pub async fn apply_demo(&self) {
-        self.apply(DEMO).await;
+        self.apply_demo_with("").await;
+    }
+
+    /// Applies the SIG `demo` with more in its project.
+    pub async fn apply_demo_with(&self, more: &str) {
+        self.apply(&format!("{DEMO}{more}")).await;
     }
 
     /// A farm without any SIG.
@@ -93,12 +98,13 @@ impl Farm {
         let db = Db::open(&ledger).await.expect("the ledger opens");
         let admin = "a".repeat(64);
         let mut tx = db.write().await.expect("the ledger writes");
-        for (name, token, is_admin) in [
+        let people = [
             ("root", &*admin, true),
             ("ada", "ada-token", false),
             ("rex", "rex-token", false),
             ("eve", "eve-token", false),
-        ] {
+        ];
+        for (name, token, is_admin) in people {
             tx.put_person(name, &Digest::of(token.as_bytes()), is_admin, Stamp::ZERO)
                 .await
                 .expect("a person");

@@ -263,3 +263,58 @@ async fn two_packages_move_as_one_set() {
     assert_eq!(farm.repo("release").await, ["hello-1-1", "world-1-1"]);
     farm.ends_well().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_old_build_does_not_push_out_a_newer_one() {
+    let farm = Farm::new().await;
+    let slow = farm.build(&hello("1", Behaviour::TakesAWhile));
+    let quick = farm.build(&hello("2", Behaviour::Builds));
+    farm.closed(quick).await;
+    let view = farm.closed(slow).await;
+    assert_eq!(view.status, Status::Complete, "{:?}", view.reason);
+    let refused = farm.tested("hello-1-1").await;
+    let PromotionState::Rejected { why, .. } = &refused.state else { panic!("{:?}", refused.state) };
+    assert!(why[0].starts_with("superseded: hello-2-1"), "{why:?}");
+    farm.repo_holds("candidate", &["hello-2-1"]).await;
+    farm.repo_holds("testing", &["hello-2-1"]).await;
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_tested_on_another_layer_is_tested_again() {
+    let farm = Farm::new().await;
+    farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
+    farm.tested("hello-1-1").await;
+    let tests = || async {
+        let (_, body) = farm.get("/api/v1/builds?kind=test&limit=200").await;
+        body["items"].as_array().unwrap().len()
+    };
+    assert_eq!(tests().await, 1);
+    // The same content, but what lies below it is another: an external repo was added.
+    farm.apply_demo_with("[[project.external-repo]]\nname = \"base\"\nbaseurl = \"file:///srv/base\"\n")
+        .await;
+    let (status, body) = farm.promote("rex", &["hello-1-1"]).await;
+    assert!((200..300).contains(&status), "{body}");
+    farm.settled(body["id"].as_str().unwrap().parse().unwrap()).await;
+    assert_eq!(tests().await, 2, "the old results do not count");
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_promotion_goes_nowhere() {
+    let farm = Farm::new().await;
+    farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
+    farm.tested("hello-1-1").await;
+    let (_, body) = farm.promote("ada", &["hello-1-1"]).await;
+    let id: PromotionId = body["id"].as_str().unwrap().parse().unwrap();
+    let (status, body) =
+        farm.post("ada-token", &format!("/api/v1/promotions/{id}/withdraw"), &json!({})).await;
+    assert!((200..300).contains(&status), "{body}");
+    assert!(
+        matches!(farm.settled(id).await.promotion.state, PromotionState::Withdrawn { by, .. } if by == "ada")
+    );
+    let (status, _) = farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
+    assert_eq!(status, 409);
+    assert!(farm.repo("release").await.is_empty());
+    farm.ends_well().await;
+}

@@ -119,3 +119,32 @@ fn verdict(bench: &Bench<'_>, ran: &Ran, outputs: &Outputs) -> Result<(), Halt> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    #[test]
+    fn where_there_is_no_package_nothing_is_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let dnf = folder.path().join("dnf");
+        std::fs::write(&dnf, "#!/bin/sh\necho 'dnf was called' >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&dnf, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let install = |packages: &[&str]| {
+            Command::new("/bin/bash")
+                .args(["-c", include_str!("install.sh"), "grange"])
+                .args(packages)
+                .env("PATH", folder.path())
+                .output()
+                .unwrap()
+        };
+        let nothing = install(&[]);
+        let said = String::from_utf8_lossy(&nothing.stderr);
+        assert!(nothing.status.success() && said.contains("nothing is installed"), "{said}");
+        assert!(!said.contains("dnf was called"), "{said}");
+        let something = install(&["hello-1-1.x86_64"]);
+        assert!(!something.status.success());
+        assert!(String::from_utf8_lossy(&something.stderr).contains("dnf was called"));
+    }
+}

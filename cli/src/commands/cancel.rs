@@ -1,5 +1,6 @@
 //! `grange cancel`
 
+use super::nearby;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -20,7 +21,8 @@ pub struct Args {
 /// # Errors
 /// When the hub refuses.
 pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
-    client.post_nothing(&["builds", &args.id, "cancel"]).await?;
+    let answer = client.post_nothing(&["builds", &args.id, "cancel"]).await;
+    nearby::or_hint(answer, &args.id, client, screen.look().now).await?;
     if !screen.json {
         screen.line(&format!("{} is being stopped", args.id))?;
     }

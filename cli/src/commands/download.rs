@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use farm::api::{FileView, JobView, RequestView};
 use farm::recipe::Work;
+use farm::request::RequestKind;
+use farm::stamp::Stamp;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncWriteExt as _;
 
+use super::nearby;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::render::size;
+use crate::render::{ago, size};
 use crate::screen::Screen;
 
 /// What `grange download` takes.
@@ -51,7 +54,8 @@ struct Item<'a> {
 /// When the hub refuses, or a file cannot be written.
 pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
     let Args { id, folder, arch, logs } = args;
-    let body = client.get(&["builds", &id], &[]).await?;
+    let body =
+        nearby::or_hint(client.get(&["builds", &id], &[]).await, &id, client, screen.look().now).await?;
     let view: RequestView = body.read()?;
     let folder = match folder {
         Some(folder) => folder,
@@ -62,7 +66,7 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
         items.extend(items_of(job, &folder, logs)?);
     }
     if items.is_empty() {
-        return Err(Failure::Failed("this build has no files to download".to_owned()));
+        return Err(Failure::Failed(nothing(&view, screen.look().now)));
     }
     for item in &items {
         fetch(item, client, screen).await?;
@@ -74,6 +78,19 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
         screen.line(body.text())?;
     }
     Ok(())
+}
+
+/// Why there is nothing to download.
+fn nothing(view: &RequestView, now: Stamp) -> String {
+    match &view.request.kind {
+        RequestKind::Scratch { expires } if *expires <= now => {
+            format!("this is a scratch build: its files expired {}", ago(*expires, now))
+        }
+        RequestKind::Push { .. }
+        | RequestKind::Build
+        | RequestKind::Scratch { .. }
+        | RequestKind::Test { .. } => "this build has no files to download".to_owned(),
+    }
 }
 
 fn items_of<'a>(job: &'a JobView, folder: &Path, logs: bool) -> Result<Vec<Item<'a>>, Failure> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use farm::api::{JobView, RequestView};
 use farm::ids::JobId;
 
+use super::nearby;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::follow::Spinner;
@@ -53,7 +54,8 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
     if name.is_none() && job.as_ref().is_some_and(|word| word.ends_with(".log")) {
         name = job.take();
     }
-    let body = match client.get(&["builds", &id], &[]).await {
+    let answer = client.get(&["builds", &id], &[]).await;
+    let body = match nearby::or_hint(answer, &id, client, screen.look().now).await {
         Ok(body) => body,
         Err(failure) => return of_job_alone(&id, name, follow, failure, client, screen).await,
     };

@@ -10,6 +10,7 @@ mod git;
 pub mod log;
 pub mod login;
 pub mod lookaside;
+mod nearby;
 pub mod person;
 pub mod promote;
 pub mod promotions;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use farm::api::{MadePromotion, NewPromotion, PromotionView};
 use farm::nvr::Nvr;
-use farm::promotion::PromotionState;
+use farm::promotion::{Promotion, PromotionState};
 use farm::sig::Stage;
 
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::follow::{Deadline, Patient, Spinner};
+use crate::render;
 use crate::screen::{Screen, Tone};
 
 /// What `grange promote` takes.
@@ -29,7 +30,7 @@ pub struct Args {
     /// Where to: release, or testing to try again what the gate refused
     #[arg(long, value_name = "STAGE", default_value = "release", value_parser = stage)]
     pub to: Stage,
-    /// Wait until it is published or refused
+    /// Wait until it is published or refused, or needs a release manager
     #[arg(long, short)]
     pub wait: bool,
     /// Give up waiting after so many seconds
@@ -51,7 +52,7 @@ fn stage(text: &str) -> Result<Stage, String> {
 /// Opens a promotion, or approves one.
 ///
 /// # Errors
-/// When the hub refuses, or it was waited for and the gate refused.
+/// When the hub refuses, or it was waited for and the gate refused or a release manager is missing.
 pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
     let Args { what, to, wait, timeout, every } = args;
     let builds = what.iter().filter(|text| text.parse::<Nvr>().is_ok()).count();
@@ -114,6 +115,13 @@ async fn settle(
     loop {
         let body = patient.get(&["promotions", id], &mut spinner, screen).await?;
         let view: PromotionView = body.read()?;
+        if let Some(waits) = waits_for_a_person(&view.promotion) {
+            spinner.end();
+            if screen.json {
+                screen.line(body.text())?;
+            }
+            return Err(Failure::Failed(waits));
+        }
         if view.sentence != said && !screen.json {
             spinner.above(screen, &format!("{}\n", view.sentence))?;
         }
@@ -128,6 +136,22 @@ async fn settle(
         }
         deadline.check(&format!("promotion {id}, which is {}", view.promotion.phase()))?;
         tokio::time::sleep(every).await;
+    }
+}
+
+/// What to say when nothing will happen any more before a release manager has spoken, which may take days.
+fn waits_for_a_person(promotion: &Promotion) -> Option<String> {
+    match (&promotion.state, &promotion.approver) {
+        (PromotionState::Ready { .. }, None) => {
+            let words = if promotion.nvrs.len() > 1 {
+                "have passed their tests and wait"
+            } else {
+                "has passed its tests and waits"
+            };
+            let (what, id) = (render::nvrs(promotion), promotion.id);
+            Some(format!("{what} {words} for a release manager: `grange promote {id}`"))
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `grange retry`
 
 use super::build::{Then, made};
+use super::nearby;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -25,6 +26,7 @@ pub struct Args {
 /// # Errors
 /// When the hub refuses, or the build was watched and failed.
 pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
-    let body = client.post_nothing(&["builds", &args.id, "retry"]).await?;
+    let answer = client.post_nothing(&["builds", &args.id, "retry"]).await;
+    let body = nearby::or_hint(answer, &args.id, client, screen.look().now).await?;
     made(&body, "build", args.then, client, screen).await
 }

@@ -2,6 +2,7 @@
 
 use farm::api::RequestView;
 
+use super::nearby;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::render;
@@ -24,7 +25,8 @@ pub struct Args {
 /// # Errors
 /// When the hub refuses.
 pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
-    let body = client.get(&["builds", &args.id], &[]).await?;
+    let answer = client.get(&["builds", &args.id], &[]).await;
+    let body = nearby::or_hint(answer, &args.id, client, screen.look().now).await?;
     if screen.json {
         return Ok(screen.line(body.text())?);
     }

@@ -8,6 +8,7 @@ use farm::ids::RequestId;
 use farm::promotion::PromotionState;
 use tokio::time::Instant;
 
+use super::nearby;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::follow::{Deadline, News, Patient, Progress, Spinner, gist, progress, testing};
@@ -84,7 +85,8 @@ impl Watch {
         let mut test_requests: BTreeSet<RequestId> = BTreeSet::new();
         let mut complete_since = None;
         loop {
-            let body = patient.get(&["builds", &self.id], &mut spinner, screen).await?;
+            let answer = patient.get(&["builds", &self.id], &mut spinner, screen).await;
+            let body = nearby::or_hint(answer, &self.id, client, screen.look().now).await?;
             let mut views: Vec<RequestView> = vec![body.read()?];
             if self.tests {
                 test_requests.extend(test_request(&views[0]));

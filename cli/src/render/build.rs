@@ -6,7 +6,7 @@ use farm::api::{JobView, RequestView};
 use farm::promotion::{Promotion, PromotionState};
 use farm::request::{RequestKind, Source};
 
-use super::{Cell, Table, ago, job_state, promotion_phase, request_status, size, span};
+use super::{Cell, Table, ago, expiry, job_state, promotion_phase, request_status, size, span, standing};
 use crate::screen::{Look, Tone};
 
 /// How much of a commit id tells two apart.
@@ -25,7 +25,7 @@ pub fn builds(items: &[RequestView], look: &Look) -> String {
             request_status(item.status),
             Cell::new(Tone::Strong, item.nvr.as_deref().unwrap_or(&item.request.package)),
             item.request.target.as_str().into(),
-            item.request.kind.label().into(),
+            label(&item.request.kind, look).into(),
             item.request.by.as_str().into(),
             ago(item.request.created, look.now).into(),
             item.reason.as_deref().unwrap_or_default().into(),
@@ -61,6 +61,11 @@ pub fn request(view: &RequestView, look: &Look) -> String {
     ]);
     if let Some(earlier) = request.retry_of {
         facts.row([Cell::new(Tone::Dim, "repeats"), earlier.to_string().into()]);
+    }
+    if let RequestKind::Scratch { expires } = &request.kind {
+        facts.row([Cell::new(Tone::Dim, "repo"), "none: a scratch build enters no repo".into()]);
+        let (word, when) = expiry(*expires, look.now);
+        facts.row([Cell::new(Tone::Dim, word), when.into()]);
     }
     facts.row([Cell::new(Tone::Dim, "page"), view.url.as_str().into()]);
     text.push_str(&facts.render(look));
@@ -108,6 +113,17 @@ fn source(source: &Source) -> String {
     }
 }
 
+/// The kind in a listing.
+fn label(kind: &RequestKind, look: &Look) -> String {
+    match kind {
+        RequestKind::Scratch { expires } if *expires <= look.now => "scratch, expired".to_owned(),
+        RequestKind::Push { .. }
+        | RequestKind::Build
+        | RequestKind::Scratch { .. }
+        | RequestKind::Test { .. } => kind.label().to_owned(),
+    }
+}
+
 fn kind(kind: &RequestKind) -> String {
     match kind {
         RequestKind::Push { branch } => format!("push of {branch}"),
@@ -139,21 +155,11 @@ fn jobs(jobs: &[JobView], look: &Look) -> String {
 fn promotions_of(promotions: &[Promotion], look: &Look) -> String {
     let mut table = Table::new(&["PROMOTION", "TO", "STATE", "WHY"]).indented(2);
     for promotion in promotions {
-        let why = match &promotion.state {
-            PromotionState::Rejected { why, .. } => why.join("; "),
-            PromotionState::Withdrawn { by, .. } => format!("withdrawn by {by}"),
-            PromotionState::Composing
-            | PromotionState::InTesting { .. }
-            | PromotionState::Ready { .. }
-            | PromotionState::Approved { .. }
-            | PromotionState::Publishing { .. }
-            | PromotionState::Published { .. } => String::new(),
-        };
         table.row([
             promotion.id.to_string().into(),
             promotion.to.as_str().into(),
             promotion_phase(promotion),
-            why.into(),
+            standing(promotion).into(),
         ]);
     }
     table.render(look)

@@ -10,8 +10,9 @@ mod words;
 
 pub use build::{builds, request};
 pub use farm::{builders, status, tag, tags, targets};
-pub use promotion::{promotion, promotions};
+use promotion::standing;
+pub use promotion::{nvrs, promotion, promotions};
 pub use sig::{plan, sig, sigs};
 pub use table::{Cell, Table};
-pub use time::{ago, clock, span};
+pub use time::{ago, ahead, clock, expiry, span};
 pub use words::{condition, job_state, promotion_phase, request_status, size};

@@ -15,7 +15,7 @@ pub fn promotions(items: &[Promotion], look: &Look) -> String {
     if items.is_empty() {
         return "no promotions\n".to_owned();
     }
-    let mut table = Table::new(&["ID", "STATE", "TO", "TARGET", "BY", "OPENED", "BUILDS"]);
+    let mut table = Table::new(&["ID", "STATE", "TO", "TARGET", "BY", "OPENED", "BUILDS", "WHY"]);
     for item in items {
         table.row([
             item.id.to_string().into(),
@@ -25,9 +25,37 @@ pub fn promotions(items: &[Promotion], look: &Look) -> String {
             item.by.as_str().into(),
             ago(item.created, look.now).into(),
             Cell::new(Tone::Strong, item.nvrs.join(" ")),
+            standing(item).into(),
         ]);
     }
     table.render(look)
+}
+
+/// Its builds in a sentence's place: `hello-2.10-1.el9s, foo-1-1`.
+#[must_use]
+pub fn nvrs(promotion: &Promotion) -> String {
+    promotion.nvrs.join(", ")
+}
+
+/// Why it is where it is, and what it waits for; nothing when it has arrived.
+#[must_use]
+pub(super) fn standing(promotion: &Promotion) -> String {
+    match (&promotion.state, &promotion.approver) {
+        (PromotionState::Composing, _) => "the repo that would result is being composed".to_owned(),
+        (PromotionState::InTesting { .. }, _) => "the repo that would result is being tested".to_owned(),
+        (PromotionState::Ready { .. }, None) => {
+            format!("tests have passed; a release manager of {} must approve", promotion.sig)
+        }
+        (PromotionState::Ready { .. }, Some(by)) => {
+            format!("tests have passed and {by} has approved; the gate is being asked")
+        }
+        (PromotionState::Approved { by, .. } | PromotionState::Publishing { by, .. }, _) => {
+            format!("approved by {by}, being published")
+        }
+        (PromotionState::Published { .. }, _) => String::new(),
+        (PromotionState::Rejected { why, .. }, _) => why.join("; "),
+        (PromotionState::Withdrawn { by, .. }, _) => format!("withdrawn by {by}"),
+    }
 }
 
 /// One promotion: where it stands first, then what was required and what was shown.

@@ -49,6 +49,15 @@ impl Tx {
         Ok(row.map(person))
     }
 
+    /// Is there a person of this name?
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_person(&mut self, name: &str) -> Result<bool> {
+        let row = fetch!(fetch_optional, self, (String,), "SELECT name FROM person WHERE name = $1", name)?;
+        Ok(row.is_some())
+    }
+
     /// Everybody, by name.
     ///
     /// # Errors

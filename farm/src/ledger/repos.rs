@@ -3,7 +3,13 @@
 use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
 use crate::gate::Approved;
 use crate::ids::SnapshotId;
+use crate::recipe::{RepoOrigin, RepoSource};
+use crate::sig::Layer;
 use crate::snapshot::Snapshot;
+
+/// The first dnf priority that layers get; each further one is worse by [`PRIORITY_STEP`].
+const FIRST_PRIORITY: u32 = 10;
+const PRIORITY_STEP: u32 = 5;
 
 /// A repo's pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +107,34 @@ impl Tx {
             },
             None => Ok(None),
         }
+    }
+
+    /// Layers as repos with priorities, in their order; those nothing was ever published in are left out. `None` while a
+    /// candidate repo among them is behind its tag.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn layer_sources(&mut self, layers: Vec<Layer>) -> Result<Option<Vec<RepoSource>>> {
+        let mut sources = Vec::new();
+        let mut priority = FIRST_PRIORITY;
+        for layer in layers {
+            let (name, origin) = match layer {
+                Layer::Tag { tag } => {
+                    let repo = self.repo(&tag).await?;
+                    if repo.composed < repo.wanted {
+                        return Ok(None);
+                    }
+                    match repo.current {
+                        Some(id) => (tag, RepoOrigin::Snapshot { id }),
+                        None => continue,
+                    }
+                }
+                Layer::External(repo) => (repo.name, RepoOrigin::External { baseurl: repo.baseurl }),
+            };
+            sources.push(RepoSource { name, priority, origin });
+            priority += PRIORITY_STEP;
+        }
+        Ok(Some(sources))
     }
 
     /// Candidate repos whose live snapshot does not show their tag's content.

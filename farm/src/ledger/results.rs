@@ -2,7 +2,7 @@
 
 use super::{LedgerError, Result, Tx, execute, fetch, from_doc, to_doc};
 use crate::digest::Digest;
-use crate::gate::{Decision, Question, TestResult, decide};
+use crate::gate::{Decision, Question, TestResult, decide, environment};
 use crate::promotion::Promotion;
 use crate::sig::Role;
 
@@ -50,11 +50,21 @@ impl Tx {
         let Some(snapshot) = self.snapshot(id).await? else {
             return Ok(Decision::Refused(vec![format!("snapshot {id} is not in the ledger")]));
         };
+        let Some(layers) = self.layer_sources(community.layers_below(project)).await? else {
+            return Ok(Decision::Later);
+        };
+        let environments = project
+            .arches
+            .iter()
+            .map(|arch| (*arch, environment(&project.image_for(*arch), &layers)))
+            .collect();
         let live = self.repo(&project.tag(promotion.to)).await?.current;
         let results = self.results(&snapshot.content).await?;
         let approver = promotion.approver.as_deref();
         let approver_may = match (approver, community.sig(&project.sig)) {
-            (Some(person), Some(sig)) => sig.has_role(person, Role::ReleaseManager),
+            (Some(person), Some(sig)) => {
+                sig.has_role(person, Role::ReleaseManager) && self.is_person(person).await?
+            }
             (None, _) | (_, None) => false,
         };
         Ok(decide(&Question {
@@ -63,6 +73,8 @@ impl Tx {
             snapshot: &snapshot,
             live,
             results: &results,
+            suites: &promotion.suites,
+            environments: &environments,
             approver,
             approver_may,
         }))

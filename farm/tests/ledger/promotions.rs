@@ -8,7 +8,7 @@ use farm::sig::Stage;
 use farm::stamp::Stamp;
 
 use crate::on_both;
-use crate::samples::{NOON, TESTING, build, id, later, passed, promotion, sig, snapshot};
+use crate::samples::{NOON, TESTING, build, digest, id, later, passed, promotion, sig, snapshot};
 
 on_both!(
     contract_a_promotion_steps_on_once,
@@ -108,6 +108,11 @@ async fn contract_the_gate_sees_what_the_transaction_sees(db: Db) {
     to_release.approver = Some("alice".to_owned());
     assert!(matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Refused(_)));
     to_release.approver = Some("rita".to_owned());
+    assert!(
+        matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Refused(_)),
+        "rita is no person any more"
+    );
+    tx.put_person("rita", &digest("rita's token"), false, NOON).await.unwrap();
     assert!(matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Approved(yes) if yes.by() == "rita"));
 
     to_release.state = PromotionState::Composing;

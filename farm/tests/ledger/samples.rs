@@ -187,6 +187,7 @@ pub(crate) fn promotion(number: i64, to: Stage, snapshot: &Snapshot) -> Promotio
         nvrs: snapshot.members.iter().map(|member| member.nvr.clone()).collect(),
         by: "gate".to_owned(),
         approver: None,
+        suites: BTreeMap::from([("installs".to_owned(), digest("installs"))]),
         created: NOON,
         state: PromotionState::InTesting { snapshot: snapshot.id, request: None },
     }
@@ -199,6 +200,7 @@ pub(crate) fn passed(number: i64, content: &Digest) -> TestResult {
         suite: "installs".to_owned(),
         arch: Arch::X86_64,
         version: digest("installs"),
+        environment: farm::gate::environment("image-x86_64", &[]),
         verdict: TestVerdict::Passed,
         at: NOON,
     }

@@ -46,9 +46,9 @@ fn deliver() -> ExitCode {
         block_on(report::deliver(&settings, &hub, &spool))?
     });
     match delivered {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(remaining) => {
-            say(&format!("grange: {remaining} push reports are still waiting for the hub"));
+        Ok(left) if left.reports == 0 => ExitCode::SUCCESS,
+        Ok(left) => {
+            say(&format!("grange: {} push reports are still waiting for the hub", left.reports));
             ExitCode::FAILURE
         }
         Err(why) => {

@@ -26,6 +26,7 @@ release = "2"
 dist = "9s"
 arches = ["x86_64"]
 packages = ["hello"]
+tests.suites = { repo = "tests/demo", branch = "main" }
 "#;
 const STORAGE: &str = r#"
 name = "storage"
@@ -57,6 +58,8 @@ pub(crate) enum Mood {
     Refusing,
     Silent,
     Strange,
+    /// It cannot fetch `rpms/hello`.
+    Unable,
 }
 
 /// A hub that remembers what it was told.
@@ -157,6 +160,11 @@ fn answer(line: &mut TcpStream, mood: Mood, reports: &Mutex<Vec<PushReport>>) {
     let (status, text) = match mood {
         Mood::Broken => ("503 Service Unavailable", "upstream is away".to_owned()),
         Mood::Strange => ("200 OK", "<html>log in to the guest network</html>".to_owned()),
+        Mood::Unable if String::from_utf8_lossy(&body).contains("rpms/hello") => (
+            "503 Service Unavailable",
+            r#"{"type":"urn:grange:problem:unavailable","title":"Not now","detail":"no such commit there"}"#
+                .to_owned(),
+        ),
         Mood::Refusing => (
             "422 Unprocessable Content",
             r#"{"title":"The spec cannot be read","detail":"hello.spec:3: unknown tag"}"#.to_owned(),
@@ -165,10 +173,10 @@ fn answer(line: &mut TcpStream, mood: Mood, reports: &Mutex<Vec<PushReport>>) {
             "401 Unauthorized",
             r#"{"title":"Unknown token","detail":"the hook's token is not known"}"#.to_owned(),
         ),
-        Mood::Well | Mood::Silent if first.starts_with("GET /api/v1/git/policy ") => {
+        Mood::Well | Mood::Silent | Mood::Unable if first.starts_with("GET /api/v1/git/policy ") => {
             ("200 OK", serde_json::to_string(&policy()).unwrap())
         }
-        Mood::Well | Mood::Silent => {
+        Mood::Well | Mood::Silent | Mood::Unable => {
             assert!(first.starts_with("POST /api/v1/pushes "), "{first}");
             let report: PushReport = serde_json::from_slice(&body).unwrap();
             let lines: Vec<String> = report

@@ -154,6 +154,9 @@ fn prepared(program: &PathBuf, hub: &Hub, call: &Call) -> tokio::process::Comman
     ];
     if let Some(person) = &call.pusher {
         settings.push(("receive.advertisePushOptions", "false".to_owned()));
+        // The update hook refuses both, and says why and what to do, which git would not if a repo told it to refuse.
+        settings.push(("receive.denyDeletes", "false".to_owned()));
+        settings.push(("receive.denyNonFastForwards", "false".to_owned()));
         command
             .env("REMOTE_USER", person)
             .env("GRANGE_HUB", &hub.config.public_url)

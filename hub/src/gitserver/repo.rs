@@ -1,6 +1,7 @@
 //! Bare repos on disk, and the hooks in them.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -13,13 +14,8 @@ use crate::state::Hub;
 
 /// The hooks of a repo: what git calls them, and the programs they are.
 const HOOKS: [(&str, &str); 2] = [("update", "grange-update"), ("post-receive", "grange-post-receive")];
-/// What a fresh repo is told: history that was built from is never taken away.
-const SETTINGS: [(&str, &str); 4] = [
-    ("receive.denyNonFastForwards", "true"),
-    ("receive.denyDeletes", "true"),
-    ("receive.fsckObjects", "true"),
-    ("gc.auto", "0"),
-];
+/// What a fresh repo is told. That history stays is the update hook's to say, which no push gets past.
+const SETTINGS: [(&str, &str); 2] = [("receive.fsckObjects", "true"), ("gc.auto", "0")];
 
 /// A repo's path on the git server: `rpms/hello`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,8 +94,14 @@ fn place_hooks(repo: &Path, programs: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     for (hook, program) in HOOKS {
         let program = programs.join(program);
-        if !program.is_file() {
-            bail!("there is no {}; `hooks` in the hub's configuration names its folder", program.display());
+        // What git cannot run as a hook it leaves out.
+        let runs = std::fs::metadata(&program)
+            .is_ok_and(|known| known.is_file() && known.permissions().mode() & 0o111 != 0);
+        if !runs {
+            bail!(
+                "there is no program {}; `hooks` in the hub's configuration names its folder",
+                program.display()
+            );
         }
         let link = folder.join(hook);
         if !std::fs::read_link(&link).is_ok_and(|target| target == program) {

@@ -45,7 +45,7 @@ pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
 pub(super) async fn person_of(hub: &Hub, headers: &HeaderMap) -> Answer<Person> {
     let token = token_of(headers).ok_or(Problem::Unauthenticated)?;
     let digest = Digest::of(token.as_bytes());
-    hub.db.read().await?.person_by_token(&digest).await?.ok_or(Problem::Unauthenticated)
+    hub.db.read().await?.person_by_token(&digest).await?.ok_or(Problem::UnknownToken)
 }
 
 impl FromRequestParts<Hub> for Caller {
@@ -75,7 +75,7 @@ impl FromRequestParts<Hub> for Hook {
         match &hub.foreign_hook_token {
             // An empty file is no secret.
             Some(expected) if !expected.is_empty() && same_secret(&token, expected) => Ok(Hook::Foreign),
-            Some(_) | None => Err(Problem::Unauthenticated),
+            Some(_) | None => Err(Problem::UnknownToken),
         }
     }
 }

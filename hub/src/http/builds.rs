@@ -127,14 +127,7 @@ pub(super) async fn create_of_srpm(
     let stored =
         hub.artifacts.put_stream(stream::reader(body), max, None).await.map_err(problem::of_artifact)?;
     let srpm = Input { name, digest: stored.digest, size: stored.size };
-    let digest = srpm.digest.clone();
-    match intake::scratch_srpm(&hub, &person, &target, srpm).await {
-        Ok(id) => Ok(made(&hub, id)),
-        Err(problem) => {
-            stream::discard(&hub, &digest).await?;
-            Err(problem)
-        }
-    }
+    Ok(made(&hub, intake::scratch_srpm(&hub, &person, &target, srpm).await?))
 }
 
 /// Stops a build.

@@ -34,8 +34,8 @@ pub(super) struct Address {
 pub(super) async fn call(State(hub): State<Hub>, Path(address): Path<Address>, request: Request) -> Response {
     match answer(&hub, &address, request).await {
         Ok(response) => response,
-        Err(Problem::Unauthenticated) => {
-            let text = "a push needs your token as the password\n";
+        Err(problem @ (Problem::Unauthenticated | Problem::UnknownToken)) => {
+            let text = format!("{problem}; a push needs your token as the password\n");
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, REALM)], text).into_response()
         }
         Err(problem) => problem.into_response(),

@@ -2,6 +2,7 @@
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest as _, Multipart, Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use farm::ledger::{LookasideFile, Person};
 use farm::sig::Role;
@@ -13,6 +14,7 @@ use super::checked::Checked;
 use super::extract::Path;
 use super::problem::of_artifact;
 use super::stream;
+use crate::artifacts::ArtifactError;
 use crate::lookaside::{AVAILABLE, BadQuery, HashKind, Hashes, MISSING, Query};
 use crate::problem::{Answer, Problem};
 use crate::state::{Hub, require_role};
@@ -28,10 +30,11 @@ pub(super) async fn upload(
     Caller(person): Caller,
     request: Request,
 ) -> Answer<String> {
+    stream::must_fit(request.headers(), stream::upload_limit(&hub))?;
     let form = Multipart::from_request(stream::attentive(request), &hub).await;
     let mut form = form.map_err(|rejection| of_text(&rejection.body_text()))?;
     let mut fields: Vec<(String, String)> = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(of_form)? {
+    while let Some(field) = form.next_field().await.map_err(|error| of_form(&hub, &error))? {
         let name = field.name().unwrap_or_default().to_owned();
         if name == "file" {
             let file = field.file_name().unwrap_or_default().to_owned();
@@ -42,7 +45,7 @@ pub(super) async fn upload(
         if fields.len() == MOST_FIELDS {
             return Err(Problem::TooLarge { what: format!("the form has more than {MOST_FIELDS} fields") });
         }
-        fields.push((name, text_of(field).await?));
+        fields.push((name, text_of(&hub, field).await?));
     }
     let query = Query::from_fields(&fields, None).map_err(bad)?;
     must_own(&hub, &person, &query.package).await?;
@@ -75,12 +78,9 @@ async fn store(hub: &Hub, person: &Person, query: &Query, field: Field<'_>) -> A
             "send the file again, or the hash it really has",
         ));
     }
-    stored.map_err(of_artifact)?;
+    stored.map_err(|error| of_stored(hub, error))?;
     let hashes = checked.into_hashes();
-    if let Err(problem) = note(hub, person, query, &hashes).await {
-        stream::discard(hub, &hashes.sha256).await?;
-        return Err(problem);
-    }
+    note(hub, person, query, &hashes).await?;
     tracing::info!(
         package = query.package,
         file = query.file,
@@ -119,9 +119,9 @@ async fn must_own(hub: &Hub, person: &Person, package: &str) -> Answer<()> {
     }
 }
 
-async fn text_of(mut field: Field<'_>) -> Answer<String> {
+async fn text_of(hub: &Hub, mut field: Field<'_>) -> Answer<String> {
     let mut bytes = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(of_form)? {
+    while let Some(piece) = field.chunk().await.map_err(|error| of_form(hub, &error))? {
         bytes.extend_from_slice(&piece);
         if bytes.len() > LONGEST_FIELD {
             return Err(Problem::TooLarge {
@@ -140,9 +140,20 @@ fn of_text(what: &str) -> Problem {
     Problem::invalid(what, "send name, <type>sum, and then filename to ask or file to upload")
 }
 
-fn of_form(error: MultipartError) -> Problem {
-    if error.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::TooLarge { what: error.body_text() };
+fn of_form(hub: &Hub, error: &MultipartError) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return stream::too_large(stream::upload_limit(hub));
     }
     of_text(&error.body_text())
+}
+
+/// Why the file could not be stored; that the form is too large comes to the store as a reader that fails.
+fn of_stored(hub: &Hub, error: ArtifactError) -> Problem {
+    if let ArtifactError::Interrupted(cause) = &error
+        && let Some(cause) = cause.get_ref().and_then(|cause| cause.downcast_ref::<MultipartError>())
+        && cause.status() == StatusCode::PAYLOAD_TOO_LARGE
+    {
+        return of_form(hub, cause);
+    }
+    of_artifact(error)
 }

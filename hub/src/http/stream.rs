@@ -55,6 +55,11 @@ pub(super) fn must_fit(headers: &HeaderMap, max: u64) -> Answer<()> {
     }
 }
 
+/// The body turned out to be larger than it may be, without saying so beforehand.
+pub(super) fn too_large(max: u64) -> Problem {
+    Problem::TooLarge { what: format!("the body has more than the {max} bytes allowed here") }
+}
+
 /// So much of a reader, as a body.
 pub(super) fn body_of(reader: impl AsyncRead + Send + 'static, size: u64) -> Body {
     Body::from_stream(ReaderStream::with_capacity(reader.take(size), CHUNK))
@@ -91,16 +96,6 @@ pub(super) fn limited(
         },
     );
     StreamReader::new(Box::pin(pieces))
-}
-
-/// Removes a blob that came to nothing, unless something else needs it. Holding the ledger's write lock meanwhile keeps
-/// others from beginning to.
-pub(super) async fn discard(hub: &Hub, digest: &Digest) -> Answer<()> {
-    let mut tx = hub.db.write().await?;
-    if !tx.is_held(digest).await? {
-        hub.artifacts.remove(digest).map_err(anyhow::Error::from)?;
-    }
-    Ok(tx.commit().await?)
 }
 
 /// Bytes one upload may have.

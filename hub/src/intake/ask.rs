@@ -107,7 +107,7 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
             let prepared = prepare(hub, &commit).await?;
             draft.for_commit(hub, &commit, prepared)
         }
-        Source::Srpm { srpm } if hub.artifacts.contains(&srpm.digest) => {
+        Source::Srpm { srpm } if !is_expired(&old, hub.now()) && hub.artifacts.contains(&srpm.digest) => {
             (draft.request(hub, &old.package, Source::Srpm { srpm: srpm.clone() }, None), None)
         }
         Source::Srpm { .. } => {
@@ -211,6 +211,11 @@ pub(super) async fn insert(tx: &mut Tx, request: &Request, job: Option<&Job>) ->
         tx.insert_job(job).await?;
     }
     Ok(())
+}
+
+/// Are a scratch build's files gone, or about to go?
+fn is_expired(request: &Request, now: Stamp) -> bool {
+    matches!(request.kind, RequestKind::Scratch { expires } if expires <= now)
 }
 
 fn target<'a>(community: &'a Community, name: &str) -> Answer<&'a Project> {

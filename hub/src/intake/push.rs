@@ -40,7 +40,9 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     }
     let repo = repo.strip_suffix(".git").filter(|_| !is_url(repo)).unwrap_or(repo);
     if !is_url(repo) && !repo.starts_with("rpms/") {
-        return Ok(format!("{repo} holds no package; nothing is built"));
+        return Ok(format!(
+            "{repo} is taken in: promotions from now on are tested with the suites of {branch}, where a template names it"
+        ));
     }
     if let Some(seen) = hub.db.read().await?.push_seen(repo, branch, new).await? {
         return Ok(seen.note);

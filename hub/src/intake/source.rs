@@ -71,6 +71,8 @@ pub(super) fn package_of(repo: &str) -> Answer<String> {
 pub(super) async fn locate(hub: &Hub, repo: &str, revision: &str) -> Answer<Commit> {
     let package = package_of(repo)?;
     let is_commit = revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // git writes ids in lower case; people need not.
+    let revision = &if is_commit { revision.to_ascii_lowercase() } else { revision.to_owned() };
     if !is_commit && !is_branch(revision) {
         return Err(Problem::invalid(
             format!("`{revision}` is neither a full commit id nor a branch"),
@@ -83,8 +85,12 @@ pub(super) async fn locate(hub: &Hub, repo: &str, revision: &str) -> Answer<Comm
         let fetched = fetch(repo, &hub.config.git_prefixes, &cache, want, FETCH_TIMEOUT).await;
         let fetched = fetched.map_err(|error| match error {
             FetchError::Disk(error) => Problem::Internal(error.into()),
-            error => {
-                Problem::invalid(error.to_string(), "check the URL, the branch or commit, and the server")
+            FetchError::Git { .. } | FetchError::TimedOut { .. } => Problem::unavailable(
+                error.to_string(),
+                "check the URL, the branch or commit, and that the server answers; then try again",
+            ),
+            FetchError::BadUrl { .. } | FetchError::NotAllowed { .. } | FetchError::BadWant(_) => {
+                Problem::invalid(error.to_string(), "check the URL, and the branch or commit")
             }
         })?;
         return Ok(Commit { path: fetched.repo, repo: repo.to_owned(), package, id: fetched.commit });
@@ -97,16 +103,24 @@ pub(super) async fn locate(hub: &Hub, repo: &str, revision: &str) -> Answer<Comm
         ));
     }
     let path = own_path(hub, &repo);
+    if !path.is_dir() {
+        let clone_url = format!("{}/git/{repo}.git", hub.config.public_url);
+        return Err(Problem::NotFound {
+            what: format!(
+                "there is no repo {repo} on this git server; push it first: git push {clone_url} BRANCH"
+            ),
+        });
+    }
     let (at, name, revision) = (path.clone(), repo.clone(), revision.to_owned());
     let id = blocking(move || {
-        let git = DistGit::open(&at, &name).map_err(|error| Problem::NotFound { what: error.to_string() })?;
+        let git = DistGit::open(&at, &name).map_err(|error| Problem::Internal(error.into()))?;
         if is_commit {
             return Ok(revision);
         }
         match git.head(&revision) {
             Ok(Some(id)) => Ok(id),
             Ok(None) => Err(Problem::not_found("branch", format!("{revision} in {name}"))),
-            Err(error) => Err(Problem::NotFound { what: error.to_string() }),
+            Err(error) => Err(Problem::Internal(error.into())),
         }
     })
     .await?;

@@ -3,20 +3,15 @@
 use anyhow::Context as _;
 use farm::ids::{JobId, RequestId};
 use farm::job::{Class, Event, Job, JobKind};
-use farm::ledger::{Kept, LedgerError, StepError, Tx};
-use farm::recipe::{Input, RepoOrigin, RepoSource};
+use farm::ledger::{Kept, StepError, Tx};
+use farm::recipe::Input;
 use farm::request::{Closed, Next, Planner, Request, RequestKind, Source, Verdict, build_arches, next};
-use farm::sig::{Community, Layer, Project};
 use farm::wire::Bus;
 
 use super::{Progress, import, tests};
 use crate::problem::{Answer, Problem};
 use crate::rpms;
 use crate::state::Hub;
-
-/// The first dnf priority that repos get; each further one is worse by [`PRIORITY_STEP`].
-const FIRST_PRIORITY: u32 = 10;
-const PRIORITY_STEP: u32 = 5;
 
 /// Who cancels the jobs that are not needed any more.
 const SIBLING: &str = "the farm, because another job of the same build failed";
@@ -176,7 +171,7 @@ async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer
             return fail(reason).await;
         }
     };
-    let Some(repos) = repo_sources(&mut tx, &community, project).await? else {
+    let Some(repos) = tx.layer_sources(community.layers(project)).await? else {
         // A layer is being composed: wait until its repo shows what was imported before.
         return Ok(Progress::None);
     };
@@ -202,40 +197,4 @@ pub(crate) fn class_of(request: &Request) -> Class {
         RequestKind::Scratch { .. } => Class::Scratch,
         RequestKind::Test { .. } => Class::Release,
     }
-}
-
-/// The repos a target's builds install from, in order; `None` while one of them is behind its tag.
-async fn repo_sources(
-    tx: &mut Tx,
-    community: &Community,
-    project: &Project,
-) -> Result<Option<Vec<RepoSource>>, LedgerError> {
-    layer_sources(tx, community.layers(project)).await
-}
-
-/// Layers as repos with priorities, in their order; `None` while one of them is behind its tag.
-pub(super) async fn layer_sources(
-    tx: &mut Tx,
-    layers: Vec<Layer>,
-) -> Result<Option<Vec<RepoSource>>, LedgerError> {
-    let mut sources = Vec::new();
-    let mut priority = FIRST_PRIORITY;
-    for layer in layers {
-        let (name, origin) = match layer {
-            Layer::Tag { tag } => {
-                let repo = tx.repo(&tag).await?;
-                if repo.composed < repo.wanted {
-                    return Ok(None);
-                }
-                match repo.current {
-                    Some(id) => (tag, RepoOrigin::Snapshot { id }),
-                    None => continue,
-                }
-            }
-            Layer::External(repo) => (repo.name, RepoOrigin::External { baseurl: repo.baseurl }),
-        };
-        sources.push(RepoSource { name, priority, origin });
-        priority += PRIORITY_STEP;
-    }
-    Ok(Some(sources))
 }

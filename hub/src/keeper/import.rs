@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use farm::build::Build;
+use farm::ids::RequestId;
 use farm::job::{Job, JobKind};
-use farm::ledger::{Artifact, Kept};
+use farm::ledger::{Artifact, Kept, Tx};
 use farm::promotion::{Promotion, PromotionState};
 use farm::request::{Closed, Request, Verdict};
 use farm::sig::Stage;
@@ -64,7 +65,15 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         ))
         .await;
     }
-    tx.tag_build(&candidate, &build, hub.now()).await?;
+    let newer = newer_in(&mut tx, &candidate, &build).await?;
+    if newer.is_none() {
+        tx.tag_build(&candidate, &build, hub.now()).await?;
+    }
+    let superseded = |newer: Build| PromotionState::Rejected {
+        why: vec![format!("superseded: {} was asked for later and is built already", newer.nvr)],
+        at: hub.now(),
+        snapshot: None,
+    };
     tx.insert_promotion(&Promotion {
         id: hub.mint(),
         sig: build.sig.clone(),
@@ -74,8 +83,9 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         nvrs: vec![build.nvr.to_string()],
         by: GATE.to_owned(),
         approver: None,
+        suites: std::collections::BTreeMap::new(),
         created: hub.now(),
-        state: PromotionState::Composing,
+        state: newer.map_or(PromotionState::Composing, superseded),
     })
     .await?;
     let verdict = Verdict::Complete { build: Some(build.id) };
@@ -83,6 +93,23 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
     tx.commit().await?;
     tracing::info!(request = %request.id, nvr = %build.nvr, rpms = build.rpms.len(), "the build is imported");
     Ok(Progress::Made)
+}
+
+/// The build of the same package that the tag holds, if it was asked for later: a slow build, or an old one that is
+/// repeated, does not push out what came after it.
+async fn newer_in(tx: &mut Tx, tag: &str, build: &Build) -> Answer<Option<Build>> {
+    let known = tx.tagged(tag).await?.into_iter().find(|other| other.nvr.name == build.nvr.name);
+    let Some(known) = known else { return Ok(None) };
+    let later = first_asked(tx, known.request).await? > first_asked(tx, build.request).await?;
+    Ok(later.then_some(known))
+}
+
+/// The request that a chain of retries began with.
+async fn first_asked(tx: &mut Tx, mut id: RequestId) -> Answer<RequestId> {
+    while let Some(earlier) = tx.request(id).await?.and_then(|request| request.retry_of) {
+        id = earlier;
+    }
+    Ok(id)
 }
 
 /// Why a build cannot be in one repo with those of other packages: both have a file of the same name.
@@ -145,4 +172,51 @@ async fn read_built(hub: &Hub, job: &Job, file: &Artifact, source_name: &str) ->
         return Ok(Err(format!("it names {named} as its source RPM, but the build's is {source_name}")));
     }
     Ok(Ok(read.rpm))
+}
+
+#[cfg(test)]
+mod tests {
+    use farm::ids::Minter;
+    use farm::nvr::Nevra;
+    use farm::stamp::Stamp;
+
+    use super::*;
+
+    fn build(number: u64, package: &str, files: &[&str]) -> Build {
+        let mut minter = Minter::new(number);
+        let rpm = |name: &&str| {
+            let nevra = Nevra {
+                name: (*name).to_owned(),
+                epoch: 0,
+                version: "1".into(),
+                release: "1".into(),
+                arch: "noarch".into(),
+            };
+            let digest = farm::digest::Digest::of(name.as_bytes());
+            let file = nevra.file_name();
+            Rpm { nevra, file, kind: RpmKind::Binary, body: digest.clone(), digest, size: 1, built_on: None }
+        };
+        Build {
+            id: minter.mint(Stamp::ZERO),
+            nvr: format!("{package}-1-1").parse().unwrap(),
+            sig: "demo".into(),
+            target: "demo9s-hello-2-el9s".into(),
+            request: minter.mint(Stamp::ZERO),
+            imported: Stamp::ZERO,
+            rpms: files.iter().map(rpm).collect(),
+        }
+    }
+
+    #[test]
+    fn two_packages_with_one_file_name_do_not_enter_one_repo() {
+        let tagged = [build(1, "hello", &["hello", "hello-libs"]), build(2, "world", &["world"])];
+        let evil = build(3, "evil", &["evil", "hello-libs"]);
+        let reason = collision(&evil, &tagged).unwrap();
+        assert!(reason.starts_with("hello-libs-1-1.noarch.rpm is also made by hello-1-1"), "{reason}");
+        assert_eq!(
+            collision(&build(4, "hello", &["hello", "hello-libs"]), &tagged),
+            None,
+            "its own successor may"
+        );
+    }
 }

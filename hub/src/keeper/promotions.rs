@@ -1,17 +1,20 @@
 //! Unsettled promotions, each one step on: compose the snapshot that would result, have it tested, ask the gate, move
 //! the pointer, show it.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
+use farm::digest::Digest;
 use farm::gate::Decision;
 use farm::ids::{PromotionId, SnapshotId};
 use farm::ledger::{Kept, Tx};
 use farm::promotion::{Promotion, PromotionEvent, PromotionState};
+use farm::recipe::RepoSource;
 use farm::sig::{Project, Stage};
 use farm::snapshot::{Member, Snapshot};
 
-use super::builds::layer_sources;
 use super::import::GATE;
-use super::trial::{find_suites, test_request, untested};
+use super::trial::{Folders, find_suites, test_request, untested, version};
 use super::{Progress, repos};
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -38,15 +41,28 @@ async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
                 hub.db.read().await?.request(*request).await?.is_none_or(|request| request.closed.is_some());
             if over { ask(hub, &promotion).await } else { Ok(Progress::None) }
         }
+        PromotionState::Ready { snapshot } if is_waiting(hub, &promotion, *snapshot).await? => {
+            Ok(Progress::None)
+        }
         PromotionState::InTesting { request: None, .. } | PromotionState::Ready { .. } => {
             ask(hub, &promotion).await
         }
         PromotionState::Approved { .. } => move_pointer(hub, &promotion).await,
-        PromotionState::Publishing { snapshot, .. } => show(hub, &promotion, *snapshot).await,
+        PromotionState::Publishing { .. } => show(hub, &promotion).await,
         PromotionState::Published { .. }
         | PromotionState::Rejected { .. }
         | PromotionState::Withdrawn { .. } => Ok(Progress::None),
     }
+}
+
+/// Does a promotion that is ready wait for nothing but a person? Then the gate, which locks, need not be asked.
+async fn is_waiting(hub: &Hub, promotion: &Promotion, snapshot: SnapshotId) -> Answer<bool> {
+    if promotion.approver.is_some() {
+        return Ok(false);
+    }
+    let mut tx = hub.db.read().await?;
+    let Some(snapshot) = tx.snapshot(snapshot).await? else { return Ok(false) };
+    Ok(tx.repo(&snapshot.tag).await?.current == snapshot.base)
 }
 
 async fn reject(hub: &Hub, promotion: &Kept<Promotion>, why: Vec<String>) -> Answer<Progress> {
@@ -59,6 +75,14 @@ async fn advance(hub: &Hub, promotion: &Kept<Promotion>, event: PromotionEvent) 
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
     Ok(Progress::Made)
+}
+
+/// The gate's own words for a project without required suites; there is nothing to compose for that.
+fn no_suite(project: &Project) -> String {
+    format!(
+        "no test, no promotion: {} requires no suite; add at least `required = [\"installs\"]` to its [project.tests]",
+        project.target()
+    )
 }
 
 /// What a promotion would make live, and on what.
@@ -112,47 +136,54 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
         Err(why) => return reject(hub, promotion, why).await,
     };
     if project.required.is_empty() {
-        // The gate says so in its own words; there is nothing to compose for that.
-        return reject(
-            hub,
-            promotion,
-            vec![format!(
-                "no test, no promotion: {} requires no suite; add at least `required = [\"installs\"]` to its [project.tests]",
-                project.target()
-            )],
-        )
-        .await;
+        return reject(hub, promotion, vec![no_suite(&project)]).await;
     }
-    let snapshot = Snapshot::compose(hub.mint(), &project.tag(promotion.to), live.as_ref(), &set, hub.now());
-    if let Err(reason) = repos::compose(hub, &snapshot, &project).await? {
-        return reject(hub, promotion, vec![reason]).await;
-    }
-
     let mut tx = hub.db.read().await?;
-    let wanted = untested(&mut tx, &project, &snapshot).await?;
     let below = tx.community().await?.layers_below(&project);
-    let layers = layer_sources(&mut tx, below).await?;
+    let layers = tx.layer_sources(below).await?;
     drop(tx);
     let Some(layers) = layers else { return Ok(Progress::None) };
-    let folders = match find_suites(hub, &project, &snapshot, &wanted).await? {
+    let snapshot = Snapshot::compose(hub.mint(), &project.tag(promotion.to), live.as_ref(), &set, hub.now());
+    let folders = match find_suites(hub, &project, &snapshot.members).await? {
         Ok(folders) => folders,
         Err(why) => return reject(hub, promotion, why).await,
     };
+    if let Err(reason) = repos::compose(hub, &snapshot, &project).await? {
+        return reject(hub, promotion, vec![reason]).await;
+    }
+    let filed = file(hub, promotion, &project, &snapshot, &folders, &layers).await;
+    if filed.is_err() {
+        // The next try composes anew; this one would lie about until it is old.
+        repos::discard(hub, snapshot.id).await;
+    }
+    filed
+}
 
+/// Writes down the snapshot, the request that tests it and the promotion's step, in one transaction.
+async fn file(
+    hub: &Hub,
+    promotion: &Kept<Promotion>,
+    project: &Project,
+    snapshot: &Snapshot,
+    folders: &Folders,
+    layers: &[RepoSource],
+) -> Answer<Progress> {
+    let suites: BTreeMap<String, Digest> =
+        folders.iter().map(|(suite, folder)| (suite.clone(), version(suite, folder.as_ref()))).collect();
     let mut tx = hub.db.write().await?;
-    tx.insert_snapshot(&snapshot).await?;
-    let request = if wanted.is_empty() {
-        None
-    } else {
-        let (request, jobs) = test_request(hub, promotion, &project, &snapshot, &wanted, &folders, &layers);
-        tx.insert_request(&request).await?;
+    let wanted = untested(&mut tx, project, snapshot, &suites, layers).await?;
+    tx.insert_snapshot(snapshot).await?;
+    let mut request = None;
+    if !wanted.is_empty() {
+        let (asked, jobs) = test_request(hub, promotion, project, snapshot, &wanted, folders, layers);
+        tx.insert_request(&asked).await?;
         for job in &jobs {
             tx.insert_job(job).await?;
         }
-        Some(request.id)
-    };
-    tx.step_promotion(promotion, PromotionEvent::Composed { snapshot: snapshot.id, request }, hub.now())
-        .await?;
+        request = Some(asked.id);
+    }
+    let event = PromotionEvent::Composed { snapshot: snapshot.id, request, suites };
+    tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
     Ok(Progress::Made)
@@ -170,6 +201,7 @@ async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
         }
         Decision::NeedsApproval => PromotionEvent::NeedsApproval,
         Decision::Outdated => PromotionEvent::Outdated,
+        Decision::Later => return Ok(Progress::None),
         Decision::Refused(why) => {
             drop(tx);
             return reject(hub, promotion, why).await;
@@ -190,64 +222,63 @@ async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     Ok(Progress::Made)
 }
 
-/// Moves the repo's pointer, in the transaction in which the gate says yes once more.
+/// Brings the snapshot into the public tree, where nothing points to it, then moves the repo's pointer in the transaction in
+/// which the gate says yes once more. Users see it when [`show`] swaps the link: whichever line is the last before a crash,
+/// they see what was live or what is.
 async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     let mut tx = hub.db.write().await?;
-    match tx.ask_gate(promotion).await? {
-        Decision::Approved(approved) => {
-            let community = tx.community().await?;
-            let Some((project, stage)) = community.tag(approved.tag()) else {
-                return Err(Problem::Internal(anyhow::anyhow!(
-                    "{} was approved, but it is no tag",
-                    approved.tag()
-                )));
-            };
-            let revision = tx.publish(&approved).await?;
-            // The snapshot enters the public tree before the pointer moves, and becomes visible only after: whichever line
-            // is the last before a crash, users see what was live or what is.
-            let staged = hub.staging.join(approved.snapshot().to_string());
-            hub.public.admit(&approved, project, stage, &staged).await.with_context(|| {
-                format!("cannot bring snapshot {} into the public tree", approved.snapshot())
-            })?;
-            tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
-            tx.commit().await?;
-            tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
-            Ok(Progress::Made)
-        }
-        Decision::NeedsApproval => {
-            tx.step_promotion(promotion, PromotionEvent::NeedsApproval, hub.now()).await?;
-            tx.commit().await?;
-            Ok(Progress::Made)
-        }
-        Decision::Outdated => {
-            tx.step_promotion(promotion, PromotionEvent::Outdated, hub.now()).await?;
-            tx.commit().await?;
-            Ok(Progress::Made)
-        }
-        Decision::Refused(why) => {
-            drop(tx);
-            reject(hub, promotion, why).await
-        }
-        Decision::Missing(_) => {
-            drop(tx);
-            reject(hub, promotion, vec!["a result the approval rested on is gone".to_owned()]).await
-        }
-    }
+    let Decision::Approved(approved) = tx.ask_gate(promotion).await? else {
+        drop(tx);
+        return take_back(hub, promotion).await;
+    };
+    let community = tx.community().await?;
+    drop(tx);
+    let Some((project, stage)) = community.tag(approved.tag()) else {
+        return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
+    };
+    let staged = hub.staging.join(approved.snapshot().to_string());
+    hub.public
+        .admit(&approved, project, stage, &staged)
+        .await
+        .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
+
+    let mut tx = hub.db.write().await?;
+    let Decision::Approved(approved) = tx.ask_gate(promotion).await? else {
+        drop(tx);
+        return take_back(hub, promotion).await;
+    };
+    let revision = tx.publish(&approved).await?;
+    tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
+    tx.commit().await?;
+    tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
+    Ok(Progress::Made)
 }
 
-/// Makes the public tree show what the pointer says, then says that it does.
-async fn show(hub: &Hub, promotion: &Kept<Promotion>, snapshot: SnapshotId) -> Answer<Progress> {
-    let mut tx = hub.db.read().await?;
-    let snapshot = tx.snapshot(snapshot).await?.ok_or_else(|| {
-        Problem::Internal(anyhow::anyhow!("published snapshot {snapshot} is not in the ledger"))
-    })?;
-    // A later promotion may have moved the pointer already; the tree then shows that one.
-    let current = tx.repo(&snapshot.tag).await?.current;
-    drop(tx);
-    if current == Some(snapshot.id) {
-        repos::show(hub, &snapshot).await?;
+/// The gate has changed its mind between approval and publication.
+async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    let event = match tx.ask_gate(promotion).await? {
+        Decision::Approved(_) | Decision::Later => return Ok(Progress::None),
+        Decision::NeedsApproval => PromotionEvent::NeedsApproval,
+        Decision::Outdated => PromotionEvent::Outdated,
+        Decision::Refused(why) => PromotionEvent::Reject { why },
+        Decision::Missing(_) => PromotionEvent::Reject {
+            why: vec!["a result the approval rested on does not count any more".to_owned()],
+        },
+    };
+    tx.step_promotion(promotion, event, hub.now()).await?;
+    tx.commit().await?;
+    Ok(Progress::Made)
+}
+
+/// Makes the public tree show what the pointer says, then says that it does. A later promotion may have moved the pointer
+/// already; the tree then shows that one.
+async fn show(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let community = hub.community().await?;
+    if let Some(project) = community.target(&promotion.target) {
+        repos::follow_pointer(hub, &project.tag(promotion.to)).await?;
     }
     let progress = advance(hub, promotion, PromotionEvent::Visible).await?;
-    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), repo = snapshot.tag, "published");
+    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), to = %promotion.to, "published");
     Ok(progress)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use farm::ids::SnapshotId;
 use farm::ledger::{Kept, Repo};
 use farm::sig::{Project, Stage};
 use farm::snapshot::{Member, Snapshot, content_digest};
@@ -10,7 +11,6 @@ use farm::snapshot::{Member, Snapshot, content_digest};
 use super::Progress;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, ComposeError};
-use crate::repos::publish::SnapshotTree;
 use crate::state::Hub;
 
 /// How long the metadata of one folder may take.
@@ -28,7 +28,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     }
     let repos = hub.db.read().await?.repos().await?;
     for repo in repos {
-        if let Err(problem) = follow_pointer(hub, &repo).await {
+        if let Err(problem) = follow_pointer(hub, &repo.tag).await {
             super::log("a repo's tree", &problem);
         }
     }
@@ -65,18 +65,31 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
     Ok(Progress::Made)
 }
 
-/// Makes a tree show its pointer, after a crash between the two or a move by another hub.
-async fn follow_pointer(hub: &Hub, repo: &Repo) -> Answer<()> {
-    let Some(current) = repo.current else { return Ok(()) };
-    let tree = tree(hub, &repo.tag);
-    if tree.live(&repo.tag) == Some(current) {
+/// Makes a tag's tree show the snapshot its pointer names now. One at a time, and the pointer is read only then: whoever
+/// read it earlier could otherwise put back what another has just replaced.
+pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
+    let _one_at_a_time = hub.pointing.lock().await;
+    let Some(current) = hub.db.read().await?.repo(tag).await?.current else { return Ok(()) };
+    let is_candidate = tag.ends_with("-candidate");
+    let tree = if is_candidate { &hub.candidates } else { &hub.public };
+    if tree.live(tag) == Some(current) {
         return Ok(());
     }
-    let snapshot = hub.db.read().await?.snapshot(current).await?;
-    let snapshot = snapshot.ok_or_else(|| {
-        Problem::Internal(anyhow::anyhow!("{} points at {current}, which is not in the ledger", repo.tag))
-    })?;
-    show(hub, &snapshot).await
+    let shown = if is_candidate {
+        tree.enter(tag, current, &hub.staging.join(current.to_string())).await
+    } else {
+        tree.follow(tag, current).await
+    };
+    shown.with_context(|| format!("cannot show snapshot {current} of {tag}"))?;
+    Ok(())
+}
+
+/// Removes a snapshot from the staging folder, as far as that goes.
+pub(super) async fn discard(hub: &Hub, id: SnapshotId) {
+    let folder = hub.staging.join(id.to_string());
+    if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+        tracing::warn!(%error, folder = %folder.display(), "a staged snapshot could not be removed");
+    }
 }
 
 /// Composes a snapshot on disk, where no user sees it. `Ok(Err(reason))` says that its builds do not fit into one repo.
@@ -98,20 +111,4 @@ pub(super) async fn compose(hub: &Hub, snapshot: &Snapshot, project: &Project) -
             Err(Problem::Internal(anyhow::Error::new(error).context(context)))
         }
     }
-}
-
-/// Makes a tag's tree show the snapshot its pointer names.
-pub(super) async fn show(hub: &Hub, snapshot: &Snapshot) -> Answer<()> {
-    let shown = if snapshot.tag.ends_with("-candidate") {
-        let staged = hub.staging.join(snapshot.id.to_string());
-        hub.candidates.enter(&snapshot.tag, snapshot.id, &staged).await
-    } else {
-        hub.public.follow(&snapshot.tag, snapshot.id).await
-    };
-    shown.with_context(|| format!("cannot show snapshot {} of {}", snapshot.id, snapshot.tag))?;
-    Ok(())
-}
-
-fn tree<'a>(hub: &'a Hub, tag: &str) -> &'a SnapshotTree {
-    if tag.ends_with("-candidate") { &hub.candidates } else { &hub.public }
 }

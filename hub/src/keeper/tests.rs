@@ -1,7 +1,7 @@
 //! Test requests: what their jobs showed becomes results, in the transaction that closes the request.
 
 use farm::digest::Digest;
-use farm::gate::{TestResult, TestVerdict};
+use farm::gate::{TestResult, TestVerdict, environment};
 use farm::job::{Job, JobKind, JobState};
 use farm::ledger::Kept;
 use farm::outcome::Outcome;
@@ -9,6 +9,7 @@ use farm::recipe::Work;
 use farm::request::{Closed, Request, RequestKind, Verdict};
 
 use super::Progress;
+use super::trial::version;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
@@ -48,17 +49,15 @@ fn result(job: &Job, content: &Digest) -> Option<TestResult> {
             TestVerdict::Errored { reason: outcome.sentence() }
         }
     };
-    let version = match &job.recipe.work {
-        Work::Test { folder: Some(folder), .. } => folder.digest.clone(),
-        Work::Test { suite, folder: None, .. } => Digest::of(suite.as_bytes()),
-        Work::Srpm { .. } | Work::Build { .. } => return None,
-    };
+    let Work::Test { suite: _, folder, packages: _ } = &job.recipe.work else { return None };
+    let version = version(suite, folder.as_ref());
     Some(TestResult {
         job: job.id,
         content: content.clone(),
         suite: suite.clone(),
         arch: job.arch,
         version,
+        environment: environment(&job.recipe.image, &job.recipe.repos),
         verdict,
         at: *at,
     })

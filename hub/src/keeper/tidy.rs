@@ -1,8 +1,8 @@
 //! What is not urgent: pushes whose hook call was lost, results of scratch builds that have expired, snapshots nobody sees.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use farm::digest::Digest;
+use anyhow::Context as _;
 use farm::ids::SnapshotId;
 use tokio::sync::watch;
 
@@ -11,11 +11,13 @@ use crate::problem::{Answer, Problem};
 use crate::repos::publish::PublishError;
 use crate::state::Hub;
 
-/// How long a blob may be stored before it is noted in the ledger.
+/// How long a blob may be stored before it is noted in the ledger; also the time between two looks for blobs that never
+/// were.
 const FRESH: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_millis(hub.config.sweep_ms);
+    let mut swept = Instant::now();
     while !super::stopped(&stop) {
         if let Err(problem) = intake::sweep(hub).await {
             super::log("the sweep", &problem);
@@ -26,6 +28,12 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
         if let Err(problem) = prune(hub).await {
             super::log("old snapshots", &problem);
         }
+        if swept.elapsed() > FRESH {
+            swept = Instant::now();
+            if let Err(problem) = sweep_blobs(hub, FRESH).await {
+                super::log("blobs nothing needs", &problem);
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.changed() => {}
@@ -33,7 +41,7 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Removes the files of scratch builds whose time is over. The request and its logs stay.
+/// Forgets the files of scratch builds whose time is over; the next sweep removes them. The request and its logs stay.
 ///
 /// # Errors
 /// When the ledger or the disk fails; what is left is removed the next time.
@@ -44,22 +52,29 @@ pub(super) async fn expire(hub: &Hub) -> Answer<()> {
         let free = tx.forget_files_of(id).await?;
         tx.commit().await?;
         tracing::info!(request = %id, files = free.len(), "the results of a scratch build have expired");
-        remove_unheld(hub, &free).await?;
     }
     Ok(())
 }
 
-/// Removes blobs nothing in the ledger needs. What was stored a moment ago may be about to be noted and stays; then it is
-/// removed with the next thing that lets go of it.
-async fn remove_unheld(hub: &Hub, blobs: &[Digest]) -> Answer<()> {
-    let mut tx = hub.db.write().await?;
+/// Removes blobs nothing in the ledger needs: what expired, and what was stored for something that then came to nothing.
+/// What was stored a moment ago may be about to be noted and stays.
+async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
+    let store = hub.artifacts.clone();
+    let blobs = tokio::task::spawn_blocking(move || store.list())
+        .await
+        .context("the task that lists blobs ended early")?;
+    let blobs = blobs.map_err(|error| Problem::Internal(error.into()))?;
     for digest in blobs {
-        if !tx.is_held(digest).await? && hub.artifacts.age(digest).is_some_and(|age| age > FRESH) {
-            let removed = hub.artifacts.remove(digest);
-            removed.map_err(|error| Problem::Internal(error.into()))?;
+        if hub.db.read().await?.is_held(&digest).await? {
+            continue;
         }
+        // Once more where nobody can note it meanwhile.
+        let mut tx = hub.db.write().await?;
+        if !tx.is_held(&digest).await? && hub.artifacts.age(&digest).is_some_and(|age| age >= fresh) {
+            hub.artifacts.remove(&digest).map_err(|error| Problem::Internal(error.into()))?;
+        }
+        tx.commit().await?;
     }
-    tx.commit().await?;
     Ok(())
 }
 
@@ -101,6 +116,23 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    #[tokio::test]
+    async fn blobs_that_nothing_needs_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("ledger.sqlite").display())).await.unwrap();
+        let hub =
+            Hub::open(db, Bus::local(), Config { data: dir.path().to_owned(), ..Config::default() }).unwrap();
+        let [needed, forgotten] = [hub.artifacts.put_bytes(b"a").await, hub.artifacts.put_bytes(b"b").await];
+        let (needed, forgotten) = (needed.unwrap().digest, forgotten.unwrap().digest);
+        let mut tx = hub.db.write().await.unwrap();
+        tx.hold("lookaside", &needed).await.unwrap();
+        tx.commit().await.unwrap();
+        sweep_blobs(&hub, FRESH).await.unwrap();
+        assert!(hub.artifacts.contains(&forgotten), "it may be about to be noted");
+        sweep_blobs(&hub, Duration::ZERO).await.unwrap();
+        assert!(hub.artifacts.contains(&needed) && !hub.artifacts.contains(&forgotten));
+    }
 
     #[tokio::test]
     async fn what_nobody_sees_goes_and_what_is_live_stays() {

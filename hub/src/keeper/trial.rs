@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use farm::gate::{Requirement, TestVerdict, requirements};
+use farm::digest::Digest;
+use farm::gate::{Requirement, TestVerdict, UNDER_TEST, environment, is_about, requirements};
 use farm::ids::RequestId;
 use farm::job::Job;
 use farm::ledger::Tx;
@@ -16,58 +17,73 @@ use farm::snapshot::{Member, RpmKind, Snapshot};
 
 use super::suites;
 use crate::intake::own_path;
-use crate::intake::tree::DistGit;
+use crate::intake::tree::{DistGit, TreeError};
 use crate::problem::Answer;
 use crate::state::Hub;
 
 /// Largest suite folder, in bytes.
 const MAX_SUITE: u64 = 64 << 20;
 /// The priority of the snapshot under test: better than every layer below it.
-const UNDER_TEST: u32 = 1;
+const FIRST: u32 = 1;
+/// What the suite repo is called among the packages that bring a suite.
+const SUITE_REPO: &str = "suite-repo";
 
-/// The requirements that have not been shown for this very content. What failed before is run again: somebody asked for
-/// this promotion anew.
+/// A suite that is to run: the folder it is in; none for the built-in one.
+pub(super) type Folders = BTreeMap<String, Option<Input>>;
+
+/// What names a version of a suite: the digest of its folder, or of its name when it is built in.
+pub(super) fn version(suite: &str, folder: Option<&Input>) -> Digest {
+    folder.map_or_else(|| Digest::of(suite.as_bytes()), |folder| folder.digest.clone())
+}
+
+/// The requirements that have not been shown for this very content, by these versions of the suites, on these layers. What
+/// failed before is run again: somebody asked for this promotion anew.
 pub(super) async fn untested(
     tx: &mut Tx,
     project: &Project,
     snapshot: &Snapshot,
+    versions: &BTreeMap<String, Digest>,
+    layers: &[RepoSource],
 ) -> Answer<Vec<Requirement>> {
     let results = tx.results(&snapshot.content).await?;
     let shown = |requirement: &Requirement| {
+        let environment = environment(&project.image_for(requirement.arch), layers);
         let newest = results
             .iter()
-            .filter(|result| result.suite == requirement.suite && result.arch == requirement.arch)
+            .filter(|result| is_about(result, requirement, &snapshot.content, versions))
+            .filter(|result| result.environment == environment)
             .max_by_key(|result| (result.at, result.job));
         newest.is_some_and(|result| result.verdict == TestVerdict::Passed)
     };
     Ok(requirements(project).into_iter().filter(|requirement| !shown(requirement)).collect())
 }
 
-/// The folder of every suite that is to run: what the snapshot's packages bring, and what the suite repo has.
+/// Every required suite: what the snapshot's packages bring, and what the suite repo has. `Ok(Err(why))` names those that
+/// nobody brings, or that cannot be read.
 pub(super) async fn find_suites(
     hub: &Hub,
     project: &Project,
-    snapshot: &Snapshot,
-    wanted: &[Requirement],
-) -> Answer<Result<BTreeMap<String, Input>, Vec<String>>> {
-    let mut folders = BTreeMap::new();
-    let mut missing = Vec::new();
-    for requirement in wanted {
-        let suite = &requirement.suite;
-        if suite == suites::INSTALLS || folders.contains_key(suite) {
+    members: &[Member],
+) -> Answer<Result<Folders, Vec<String>>> {
+    let mut folders = Folders::new();
+    let mut against = Vec::new();
+    for suite in &project.required {
+        if suite == suites::INSTALLS {
+            folders.insert(suite.clone(), None);
             continue;
         }
         let mut providers = BTreeMap::new();
-        for member in &snapshot.members {
+        for member in members {
             if let Some(folder) = suite_of(hub, member, suite).await? {
                 providers.insert(member.package.clone(), folder);
             }
         }
-        if let Some(folder) = suite_from_repo(hub, project, suite).await? {
-            providers.insert("suite-repo".to_owned(), folder);
+        match suite_from_repo(hub, project, suite).await? {
+            Ok(folder) => providers.extend(folder.map(|folder| (SUITE_REPO.to_owned(), folder))),
+            Err(reason) => against.push(format!("suite {suite} cannot be read: {reason}")),
         }
         if providers.is_empty() {
-            missing.push(format!(
+            against.push(format!(
                 "suite {suite} is required, but no package of {} brings tests/{suite}/run.sh{}",
                 project.folder(),
                 project.suites.as_ref().map_or_else(String::new, |repo| format!(
@@ -80,9 +96,9 @@ pub(super) async fn find_suites(
         let tar = suites::combine(&providers)?;
         let stored = hub.artifacts.put_bytes(&tar).await.context("cannot store a suite")?;
         let input = Input { name: format!("{suite}.tar"), digest: stored.digest, size: stored.size };
-        folders.insert(suite.clone(), input);
+        folders.insert(suite.clone(), Some(input));
     }
-    if missing.is_empty() { Ok(Ok(folders)) } else { Ok(Err(missing)) }
+    if against.is_empty() { Ok(Ok(folders)) } else { Ok(Err(against)) }
 }
 
 /// The suite a build's own tree brings.
@@ -101,22 +117,28 @@ async fn suite_of(hub: &Hub, member: &Member, suite: &str) -> Answer<Option<suit
     Ok(found)
 }
 
-/// The suite the project's suite repo has at its branch's head.
-async fn suite_from_repo(hub: &Hub, project: &Project, suite: &str) -> Answer<Option<suites::Suite>> {
-    let Some(repo) = project.suites.clone() else { return Ok(None) };
+/// The suite the project's suite repo has at its branch's head. `Ok(Err(reason))` is for the SIG: the repo cannot be used.
+async fn suite_from_repo(
+    hub: &Hub,
+    project: &Project,
+    suite: &str,
+) -> Answer<Result<Option<suites::Suite>, String>> {
+    let Some(repo) = project.suites.clone() else { return Ok(Ok(None)) };
     let (path, suite) = (own_path(hub, &repo.repo), suite.to_owned());
-    let found = tokio::task::spawn_blocking(move || -> anyhow::Result<Option<suites::Suite>> {
-        let Ok(git) = DistGit::open(&path, &repo.repo) else { return Ok(None) };
-        let Some(head) = git.head(&repo.branch)? else { return Ok(None) };
-        if !git.suites(&head, "")?.contains(&suite) {
+    let read = move || -> Result<Option<suites::Suite>, String> {
+        if !path.is_dir() {
             return Ok(None);
         }
-        let tar = git.tar(&head, MAX_SUITE)?;
-        Ok(suites::folder_of(&tar, &suite)?)
-    })
-    .await
-    .context("the task that reads a suite repo ended early")??;
-    Ok(found)
+        let said = |error: TreeError| error.to_string();
+        let git = DistGit::open(&path, &repo.repo).map_err(said)?;
+        let Some(head) = git.head(&repo.branch).map_err(said)? else { return Ok(None) };
+        if !git.suites(&head, "").map_err(said)?.contains(&suite) {
+            return Ok(None);
+        }
+        let tar = git.tar_folder(&head, &suite, MAX_SUITE).map_err(said)?;
+        suites::folder_of(&tar, "").map_err(|error| error.to_string())
+    };
+    Ok(tokio::task::spawn_blocking(read).await.context("the task that reads a suite repo ended early")?)
 }
 
 /// The request that shows what is not known yet, with a job for each suite and architecture. Every binary package of the
@@ -127,7 +149,7 @@ pub(super) fn test_request(
     project: &Project,
     snapshot: &Snapshot,
     wanted: &[Requirement],
-    folders: &BTreeMap<String, Input>,
+    folders: &Folders,
     layers: &[RepoSource],
 ) -> (Request, Vec<Job>) {
     let now = hub.now();
@@ -144,8 +166,8 @@ pub(super) fn test_request(
         closed: None,
     };
     let under_test = RepoSource {
-        name: "under-test".to_owned(),
-        priority: UNDER_TEST,
+        name: UNDER_TEST.to_owned(),
+        priority: FIRST,
         origin: RepoOrigin::Snapshot { id: snapshot.id },
     };
     let repos: Vec<RepoSource> = std::iter::once(under_test).chain(layers.iter().cloned()).collect();
@@ -155,7 +177,7 @@ pub(super) fn test_request(
         wanted
             .iter()
             .map(|requirement| {
-                let folder = folders.get(&requirement.suite).cloned();
+                let folder = folders.get(&requirement.suite).cloned().flatten();
                 let packages = snapshot
                     .rpms()
                     .filter(|rpm| rpm.kind == RpmKind::Binary)

@@ -91,13 +91,21 @@ impl Bench {
                 job: self.minter.mint(now),
                 content: snapshot.content.clone(),
                 version: farm::digest::Digest::of(requirement.suite.as_bytes()),
+                environment: farm::digest::Digest::of(b"environment"),
                 suite: requirement.suite,
                 arch: requirement.arch,
                 verdict: TestVerdict::Passed,
                 at: now,
             })
             .collect();
+        let version = |suite: &String| (suite.clone(), farm::digest::Digest::of(suite.as_bytes()));
         let question = Question {
+            suites: &project.required.iter().map(version).collect(),
+            environments: &project
+                .arches
+                .iter()
+                .map(|arch| (*arch, farm::digest::Digest::of(b"environment")))
+                .collect(),
             project,
             stage,
             snapshot,

@@ -19,7 +19,8 @@ async fn reading_is_open_and_a_wrong_token_is_noticed() {
     assert_eq!(you(bench.get("/api/v1/status").basic_auth("whoever", Some(ADA))).await, "ada");
     let wrong = bench.get("/api/v1/status").bearer_auth("nobody's").send().await.unwrap();
     assert_eq!(wrong.headers()["www-authenticate"], "Bearer realm=\"grange\"");
-    problem(wrong, 401, "unauthenticated").await;
+    let said = problem(wrong, 401, "unknown-token").await;
+    assert!(said["detail"].as_str().unwrap().contains("mistyped or replaced"), "{said}");
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn a_hook_speaks_for_its_own_server() {
     assert_eq!(send(FOREIGN, "https://git.example.org/rpms/hello.git").await.unwrap().status(), 202);
     problem(send(FOREIGN, "rpms/hello").await.unwrap(), 403, "forbidden").await;
     problem(send(&own, "https://git.example.org/rpms/hello.git").await.unwrap(), 422, "invalid").await;
-    problem(send(ADMIN, "rpms/hello").await.unwrap(), 401, "unauthenticated").await;
+    problem(send(ADMIN, "rpms/hello").await.unwrap(), 401, "unknown-token").await;
     for token in [own.as_str(), FOREIGN] {
         let policy = bench.get("/api/v1/git/policy").bearer_auth(token).send().await.unwrap();
         let policy: Value = policy.json().await.unwrap();

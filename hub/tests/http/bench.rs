@@ -42,6 +42,7 @@ arches = ["x86_64"]
 packages = ["hello"]
 [project.tests]
 required = ["installs"]
+suites = { repo = "tests/demo", branch = "main" }
 "#;
 
 pub(crate) struct Bench {
@@ -194,6 +195,11 @@ impl Bench {
 
     pub(crate) async fn job(&self, job: JobId) -> Job {
         self.hub.db.read().await.unwrap().job(job).await.unwrap().unwrap().value
+    }
+
+    /// Does anything in the ledger need this content?
+    pub(crate) async fn is_held(&self, content: &[u8]) -> bool {
+        self.hub.db.read().await.unwrap().is_held(&Digest::of(content)).await.unwrap()
     }
 
     /// A program for git to run as a hook.

@@ -114,9 +114,22 @@ async fn history_is_never_taken_away() {
     let (bench, tree) = bench().await;
     let to = remote(&bench, ADA, "rpms/hello");
     well(&tree, &["push", "-q", &to, "HEAD"]).await;
+    let head = well(&tree, &["rev-parse", "HEAD"]).await;
     well(&tree, &["commit", "-q", "--amend", "-m", "other"]).await;
-    badly(&tree, &["push", "-q", "--force", &to, "HEAD"]).await;
-    badly(&tree, &["push", "-q", &to, ":c9s-sig-demo-hello"]).await;
+    // The hook is what refuses it, so that the pusher reads why; also in a repo that tells git to refuse it by itself.
+    bench.put_hook("grange-update", "echo \"history stays: $3\" >&2; exit 1");
+    let bare = bench.data("git/rpms/hello.git");
+    for set in [false, true] {
+        if set {
+            well(&bare, &["config", "receive.denyNonFastForwards", "true"]).await;
+            well(&bare, &["config", "receive.denyDeletes", "true"]).await;
+        }
+        let forced = badly(&tree, &["push", "-q", "--force", &to, "HEAD"]).await;
+        assert!(forced.contains("remote: history stays: "), "{forced}");
+        let deleted = badly(&tree, &["push", "-q", &to, ":c9s-sig-demo-hello"]).await;
+        assert!(deleted.contains(&format!("remote: history stays: {}", "0".repeat(40))), "{deleted}");
+    }
+    assert_eq!(well(&bare, &["rev-parse", "c9s-sig-demo-hello"]).await, head);
 }
 
 #[tokio::test]
@@ -124,11 +137,14 @@ async fn strangers_push_nothing_and_make_nothing() {
     let (bench, tree) = bench().await;
     let open = format!("{}/git/rpms/hello.git", bench.url);
     badly(&tree, &["push", "-q", &open, "HEAD"]).await;
-    badly(&tree, &["push", "-q", &remote(&bench, "nobodys", "rpms/hello"), "HEAD"]).await;
+    let said = badly(&tree, &["push", "-q", &remote(&bench, "nobodys", "rpms/hello"), "HEAD"]).await;
+    assert!(said.contains("Authentication failed"), "{said}");
     badly(&tree, &["push", "-q", &remote(&bench, BOB, "rpms/hello"), "HEAD"]).await;
     badly(&tree, &["push", "-q", &remote(&bench, BOB, "tests/demo"), "HEAD"]).await;
     badly(&tree, &["push", "-q", &remote(&bench, ADA, "rpms/kernel"), "HEAD"]).await;
     badly(&tree, &["push", "-q", &remote(&bench, ADA, "other/hello"), "HEAD"]).await;
+    // A suite repo is for the SIGs that take suites from it.
+    badly(&tree, &["push", "-q", &remote(&bench, ADA, "tests/other"), "HEAD"]).await;
     badly(&tree, &["clone", "-q", &open, "none"]).await;
     assert!(!bench.data("git/rpms").exists() && !bench.data("git/tests").exists());
     well(&tree, &["push", "-q", &remote(&bench, ADA, "tests/demo"), "HEAD:main"]).await;
@@ -138,6 +154,11 @@ async fn strangers_push_nothing_and_make_nothing() {
     let asked = bench.get(&format!("/git/rpms/hello.git/{service}")).send().await.unwrap();
     assert_eq!(asked.status(), 401);
     assert_eq!(asked.headers()["www-authenticate"], "Basic realm=\"grange\"");
+    assert!(asked.text().await.unwrap().contains("none was given"));
+    let mistyped = bench.get(&format!("/git/rpms/hello.git/{service}")).basic_auth("ada", Some("nobody's"));
+    let mistyped = mistyped.send().await.unwrap();
+    assert_eq!(mistyped.status(), 401);
+    assert!(mistyped.text().await.unwrap().contains("this token is not known"));
     for path in ["rpms/kernel.git/config", "rpms/kernel.git/objects/info/packs", "rpms/..%2Fx.git/info/refs"]
     {
         assert_eq!(bench.get(&format!("/git/{path}")).send().await.unwrap().status(), 404, "{path}");
@@ -153,6 +174,13 @@ async fn strangers_push_nothing_and_make_nothing() {
 async fn without_hooks_no_push_is_taken() {
     let (bench, tree) = bench().await;
     std::fs::remove_file(bench.dir.path().join("hooks/grange-update")).unwrap();
+    let said = badly(&tree, &["push", "-q", &remote(&bench, ADA, "rpms/hello"), "HEAD"]).await;
+    assert!(said.contains("500"), "{said}");
+    // One that git could not run is none.
+    bench.put_hook("grange-update", "exit 0");
+    let hook = bench.dir.path().join("hooks/grange-update");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(&hook, mode(0o644)).unwrap();
     let said = badly(&tree, &["push", "-q", &remote(&bench, ADA, "rpms/hello"), "HEAD"]).await;
     assert!(said.contains("500"), "{said}");
     // The programs move; the links in the repo follow.
@@ -185,7 +213,7 @@ async fn a_client_that_goes_away_leaves_no_git_behind() {
     use tokio::io::AsyncWriteExt as _;
     let (bench, tree) = bench().await;
     // A repo of a name no other test has, so that its processes are told from theirs.
-    well(&tree, &["push", "-q", &remote(&bench, ADA, "tests/left-alone"), "HEAD"]).await;
+    well(&tree, &["push", "-q", &remote(&bench, ADMIN, "tests/left-alone"), "HEAD"]).await;
     let address = bench.url.strip_prefix("http://").unwrap();
     for (service, token) in [("git-receive-pack", ADA), ("git-upload-pack", "")] {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -10,3 +10,4 @@ mod git;
 mod logs;
 mod lookaside;
 mod pages;
+mod pushes;

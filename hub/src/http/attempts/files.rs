@@ -60,13 +60,8 @@ pub(in crate::http) async fn put(
     let stored =
         hub.artifacts.put_stream(stream::reader(body), room, Some(&digest)).await.map_err(of_artifact)?;
     let file = Artifact { job: attempt.job.id, turn: attempt.turn, name, digest, size: stored.size };
-    match note(&hub, &attempt, &file).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(problem) => {
-            stream::discard(&hub, &file.digest).await?;
-            Err(problem)
-        }
-    }
+    note(&hub, &attempt, &file).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Writes down that the attempt made the file, if it is still the job's current one.
