@@ -107,14 +107,16 @@ builder-two  silent  0        2      42 s ago  x86_64 aarch64
     assert_eq!(
         printed,
         "\
-ID                          STATE     TO       TARGET                     BY    OPENED    BUILDS
-01JZ8M3Q5T7V9X1B3D5F7H9KP1  rejected  testing  storage9s-gluster-11-el9s  gate  50 s ago  hello-2.10-1.el9s
+ID                          STATE     TO       TARGET                     BY    OPENED    BUILDS             WHY
+01JZ8M3Q5T7V9X1B3D5F7H9KP1  rejected  testing  storage9s-gluster-11-el9s  gate  50 s ago  hello-2.10-1.el9s  \
+suite runs failed on x86_64: no hello
 "
     );
     let view = json!({
         "promotion": promotion("testing", rejected("suite runs failed on x86_64: no hello")),
         "sentence": "hello-2.10-1.el9s to testing: refused: suite runs failed on x86_64: no hello",
         "results": [{ "job": TEST_JOB, "content": "1".repeat(64), "suite": "runs", "arch": "x86_64", "version": "2".repeat(64),
+                      "environment": "3".repeat(64),
                       "verdict": { "kind": "failed", "reason": "no hello" }, "at": NOW - 20_000 }],
         "required": [{ "suite": "installs", "arch": "x86_64" }, { "suite": "runs", "arch": "x86_64" }],
     });
@@ -446,20 +448,141 @@ async fn a_source_rpm_is_sent_as_it_is() {
     assert_eq!(code(&result), 2);
 }
 
+fn promotion_view(approver: Option<&str>, state: Value, sentence: &str) -> Answer {
+    let mut promotion = promotion("release", state);
+    promotion["approver"] = json!(approver);
+    ok(json!({ "promotion": promotion, "sentence": sentence, "results": [], "required": [] }))
+}
+
+fn ready() -> Value {
+    json!({ "phase": "ready", "snapshot": SNAPSHOT })
+}
+
+#[tokio::test]
+async fn waiting_for_a_promotion_ends_where_only_a_release_manager_can_go_on() {
+    let hub = Hub::start().await;
+    hub.on("POST /promotions", [ok(json!({ "id": PROMOTION, "url": "http://hub/promotions/1" }))]);
+    hub.on(
+        &format!("GET /promotions/{PROMOTION}"),
+        [
+            promotion_view(None, in_testing(None), "its tests run"),
+            promotion_view(None, ready(), "a release manager must approve"),
+        ],
+    );
+    let words = ["promote", "hello-2.10-1.el9s", "--wait", "--every", "0.01", "--timeout", "20"];
+    let (printed, result) = hub.grange(&words).await;
+    assert_eq!(code(&result), 1);
+    assert_eq!(
+        told(result),
+        format!(
+            "grange: hello-2.10-1.el9s has passed its tests and waits for a release manager: \
+             `grange promote {PROMOTION}`\n"
+        )
+    );
+    assert!(printed.ends_with("its tests run\n"), "{printed}");
+    let (printed, result) = hub.grange(&[&words[..], &["--json"]].concat()).await;
+    assert_eq!(code(&result), 1);
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap()["promotion"]["state"], ready());
+}
+
+#[tokio::test]
+async fn a_promotion_says_what_it_waits_for() {
+    let hub = Hub::start().await;
+    let mut approved = promotion("release", ready());
+    approved["approver"] = json!("rex");
+    let steps = [
+        (
+            promotion("release", json!({ "phase": "composing" })),
+            "the repo that would result is being composed",
+        ),
+        (promotion("release", in_testing(None)), "the repo that would result is being tested"),
+        (promotion("release", ready()), "tests have passed; a release manager of storage must approve"),
+        (approved, "tests have passed and rex has approved; the gate is being asked"),
+        (promotion("release", rejected("no hello")), "no hello"),
+        (promotion("release", published()), "published"),
+    ];
+    for (promotion, why) in steps {
+        hub.on("GET /builds/x", [ok(request("complete", None, vec![], vec![promotion.clone()]))]);
+        let (printed, _) = hub.grange(&["show", "x"]).await;
+        let row = printed.lines().find(|line| line.starts_with(&format!("  {PROMOTION}"))).unwrap();
+        assert!(row.ends_with(&format!("  {why}")), "{row}");
+        hub.on("GET /promotions?limit=20", [ok(json!({ "items": [promotion], "next": null }))]);
+        let (printed, _) = hub.grange(&["promotions"]).await;
+        assert_eq!(printed.lines().any(|line| line.ends_with(&format!("  {why}"))), why != "published");
+    }
+}
+
+#[tokio::test]
+async fn a_scratch_build_says_that_it_is_in_no_repo_and_when_it_expires() {
+    const DAY: i64 = 86_400_000;
+    let hub = Hub::start().await;
+    let jobs = || vec![job(BUILD_JOB, "build", "x86_64", "passed")];
+    hub.on("GET /builds/x", [ok(scratch(jobs(), 7 * DAY))]);
+    let (printed, result) = hub.grange(&["show", "x"]).await;
+    result.unwrap();
+    let fact = |printed: &str, name: &str| {
+        let line = printed.lines().find_map(|line| line.strip_prefix(&format!("  {name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {printed}")).trim().to_owned()
+    };
+    assert_eq!(fact(&printed, "repo"), "none: a scratch build enters no repo");
+    let expires = fact(&printed, "expires");
+    assert!(expires.starts_with("2023-11-2") && expires.ends_with(" (in 7 d)"), "{expires}");
+    let (printed, result) = hub.grange(&["watch", "x"]).await;
+    result.unwrap();
+    let last = printed.lines().last().unwrap();
+    assert!(last.ends_with(&format!("after 2 min 0 s; it is in no repo and expires {expires}")), "{last}");
+
+    let mut expired = scratch(jobs(), -3 * DAY);
+    expired["jobs"][0]["files"] = json!([]);
+    hub.on("GET /builds/x", [ok(expired.clone())]);
+    let (printed, _) = hub.grange(&["show", "x"]).await;
+    assert_eq!(fact(&printed, "expired"), "3 d ago");
+    let (_, result) = hub.grange(&["download", "x"]).await;
+    assert_eq!(code(&result), 1);
+    assert_eq!(told(result), "grange: this is a scratch build: its files expired 3 d ago\n");
+    let items = json!({ "items": [scratch(vec![], DAY), expired], "next": null });
+    hub.on("GET /builds?limit=20", [ok(items)]);
+    let (printed, _) = hub.grange(&["builds"]).await;
+    let marked: Vec<bool> = printed.lines().map(|line| line.contains("  scratch, expired  ")).collect();
+    assert_eq!(marked, [false, false, true], "{printed}");
+}
+
+#[tokio::test]
+async fn a_package_named_in_a_builds_place_leads_to_its_newest_build() {
+    let hub = Hub::start().await;
+    let unknown = || [problem(404, "there is no build hello", None)];
+    hub.on("GET /builds/hello", unknown());
+    hub.on("POST /builds/hello/retry", unknown());
+    hub.on("POST /builds/hello/cancel", unknown());
+    hub.on("GET /builds?package=hello&limit=1", [ok(json!({ "items": [failed()], "next": null }))]);
+    for command in ["show", "retry", "cancel", "watch", "log", "download"] {
+        let (_, result) = hub.grange(&[command, "hello"]).await;
+        assert_eq!(code(&result), 3, "{command}");
+        assert_eq!(
+            told(result),
+            format!(
+                "grange: there is no build hello\n  fix: did you mean {REQUEST} (hello, failed 1 min ago)?\n"
+            ),
+            "{command}"
+        );
+    }
+    hub.on("GET /builds?package=hello&limit=1", [ok(json!({ "items": [], "next": null }))]);
+    let (_, result) = hub.grange(&["show", "hello"]).await;
+    assert_eq!(told(result), "grange: there is no build hello\n");
+}
+
 #[tokio::test]
 async fn builds_are_promoted_and_promotions_approved() {
     let hub = Hub::start().await;
-    let view = |state: Value, sentence: &str| {
-        let view = json!({ "promotion": promotion("release", state), "sentence": sentence, "results": [], "required": [] });
-        ok(view)
-    };
+    let view = |state: Value, sentence: &str| promotion_view(None, state, sentence);
+    let approved = |state: Value, sentence: &str| promotion_view(Some("rex"), state, sentence);
     hub.on("POST /promotions", [ok(json!({ "id": PROMOTION, "url": "http://hub/promotions/1" }))]);
     hub.on(
         &format!("GET /promotions/{PROMOTION}"),
         [
             view(in_testing(None), "its tests run"),
-            view(json!({ "phase": "ready", "snapshot": SNAPSHOT }), "it waits for a release manager"),
-            view(published(), "published just now"),
+            approved(ready(), "tests have passed"),
+            approved(published(), "published just now"),
         ],
     );
     let (printed, result) =
@@ -473,7 +596,7 @@ async fn builds_are_promoted_and_promotions_approved() {
         printed,
         format!(
             "promotion {PROMOTION}\nhttp://hub/promotions/1\nits tests run\n\
-             it waits for a release manager\npublished just now\n"
+             tests have passed\npublished just now\n"
         )
     );
     hub.on(&format!("POST /promotions/{PROMOTION}/approve"), [status(204, "")]);

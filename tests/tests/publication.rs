@@ -24,7 +24,7 @@ use hub::{keeper, promotions};
 use tests::audit;
 
 const PACKAGES: [&str; 3] = ["apple", "pear", "plum"];
-const STEPS: u64 = 90;
+const STEPS: u64 = 120;
 const TARGET: &str = "demo9s-fruit-1-el9s";
 
 /// SplitMix64: the same seed, the same story.
@@ -84,12 +84,12 @@ impl World {
     }
 
     async fn step(&mut self) {
-        match self.dice.roll(10) {
-            0 | 1 => self.build().await,
-            2 | 3 => self.work(true).await,
-            4 => self.promote().await,
-            5 => self.withdraw().await,
-            6 => {
+        match self.dice.roll(24) {
+            0..=2 => self.build().await,
+            3..=8 => self.work(true).await,
+            9..=12 => self.promote().await,
+            13 => self.withdraw().await,
+            14 | 15 => {
                 // A hub that has lost its memory, and finds only what is on disk and in the ledger.
                 self.hub = open(&self.db, self.data.path());
             }
@@ -176,16 +176,22 @@ impl World {
         }
     }
 
-    /// A release manager promotes some build, whatever became of its tests.
+    /// A release manager promotes what is in testing, or any build, whatever became of its tests.
     async fn promote(&mut self) {
+        let mut tx = self.db.read().await.unwrap();
         let filter = farm::ledger::BuildFilter { limit: 50, ..Default::default() };
-        let builds = self.db.read().await.unwrap().builds(&filter).await.unwrap();
-        if builds.is_empty() {
+        let any = tx.builds(&filter).await.unwrap().into_iter().map(|build| build.nvr.to_string()).collect();
+        let tested = tx.live("demo9s-fruit-1-testing").await.unwrap();
+        let tested: Vec<String> =
+            tested.into_iter().flat_map(|s| s.members).map(|member| member.nvr).collect();
+        drop(tx);
+        let from: Vec<String> = if self.dice.roll(4) == 0 || tested.is_empty() { any } else { tested };
+        if from.is_empty() {
             return;
         }
-        let build = &builds[usize::try_from(self.dice.roll(builds.len() as u64)).unwrap()];
-        let to = if self.dice.roll(4) == 0 { Stage::Testing } else { Stage::Release };
-        let new = farm::api::NewPromotion { nvrs: vec![build.nvr.to_string()], to };
+        let nvr = from[usize::try_from(self.dice.roll(from.len() as u64)).unwrap()].clone();
+        let to = if self.dice.roll(6) == 0 { Stage::Testing } else { Stage::Release };
+        let new = farm::api::NewPromotion { nvrs: vec![nvr], to };
         let _refused_or_not = promotions::open(&self.hub, &rex(), new).await;
     }
 
@@ -199,7 +205,7 @@ impl World {
 
     /// The keeper runs, and dies after a moment, wherever it is.
     async fn keep_for_a_moment(&mut self) {
-        let moment = Duration::from_micros(1 << self.dice.roll(19));
+        let moment = Duration::from_micros(1 << (8 + self.dice.roll(14)));
         let _died = tokio::time::timeout(moment, keeper::settle(&self.hub)).await;
     }
 

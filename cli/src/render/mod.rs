@@ -14,5 +14,5 @@ use promotion::standing;
 pub use promotion::{nvrs, promotion, promotions};
 pub use sig::{plan, sig, sigs};
 pub use table::{Cell, Table};
-pub use time::{ago, ahead, clock, expiry, span};
+pub use time::{ago, clock, expiry, span};
 pub use words::{condition, job_state, promotion_phase, request_status, size};

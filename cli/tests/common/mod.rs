@@ -59,8 +59,11 @@ pub(crate) fn status(status: u16, body: &str) -> Answer {
 }
 
 pub(crate) fn problem(code: u16, detail: &str, fix: Option<&str>) -> Answer {
-    let body = json!({ "type": "urn:grange:problem:x", "title": "A problem", "status": code, "detail": detail, "fix": fix });
-    status(code, &body.to_string())
+    status(code, &problem_body(code, detail, fix).to_string())
+}
+
+pub(crate) fn problem_body(code: u16, detail: &str, fix: Option<&str>) -> Value {
+    json!({ "type": "urn:grange:problem:x", "title": "A problem", "status": code, "detail": detail, "fix": fix })
 }
 
 pub(crate) fn log(piece: &str, size: usize, complete: bool) -> Answer {
@@ -209,6 +212,13 @@ pub(crate) fn request(status: &str, reason: Option<&str>, jobs: Vec<Value>, prom
     })
 }
 
+/// A scratch build of it, kept for so long from now.
+pub(crate) fn scratch(jobs: Vec<Value>, keep: i64) -> Value {
+    let mut view = request("complete", None, jobs, vec![]);
+    view["request"]["kind"] = json!({ "kind": "scratch", "expires": NOW + keep });
+    view
+}
+
 /// A job of it. `state` is a phase, or `passed`, or why it failed.
 pub(crate) fn job(id: &str, label: &str, arch: &str, state: &str) -> Value {
     let (phase, outcome) = match state {
@@ -245,7 +255,7 @@ fn input() -> Value {
 pub(crate) fn promotion(to: &str, state: Value) -> Value {
     json!({
         "id": PROMOTION, "sig": "storage", "target": "storage9s-gluster-11-el9s", "to": to,
-        "builds": [BUILD], "nvrs": ["hello-2.10-1.el9s"], "by": "gate", "approver": null,
+        "builds": [BUILD], "nvrs": ["hello-2.10-1.el9s"], "by": "gate", "approver": null, "suites": {},
         "created": NOW - 50_000, "state": state,
     })
 }

@@ -97,7 +97,7 @@ async fn what_is_too_large_is_refused_with_the_limit() {
         assert!(said.starts_with("HTTP/1.1 413"), "{said}");
         assert!(said.contains("1048576 are allowed here"), "{said}");
     }
-    // A client that sends first and listens later reads it too.
+    // One that sends all the same reads the answer.
     let large = vec![0; 64 << 20];
     for _ in 0..3 {
         problem(bring(&bench, ADA, "hello", SHA512, &large).await, 413, "too-large").await;
