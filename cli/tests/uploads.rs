@@ -72,7 +72,7 @@ async fn a_file_that_is_too_large_is_refused_in_the_hubs_words() {
     let file = file.to_str().unwrap();
     let upload = ["lookaside", "upload", "big", file];
     let scratch = ["scratch", "target", file];
-    for _ in 0..4 {
+    for _ in 0..2 {
         let url = hub(0).await;
         refused(&upload, &url).await;
         refused(&scratch, &url).await;

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::packages::{Package, Workshop};
+use crate::tools::{programs, run_git};
 
 /// How long a story waits for something before it gives up: far longer than anything takes, since a machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -220,7 +221,7 @@ impl Farm {
         let token = if person == "root" { self.admin.clone() } else { format!("{person}-token") };
         let host = self.url.strip_prefix("http://").expect("a URL");
         let remote = format!("http://{person}:{token}@{host}/git/rpms/{package}.git");
-        command(&dir, &["push", &remote, &format!("HEAD:refs/heads/{branch}")])
+        run_git(&dir, &["push", &remote, &format!("HEAD:refs/heads/{branch}")])
     }
 
     /// Pushes as ada to the branch that is built, and gives the build's id.
@@ -376,12 +377,6 @@ fn promotions_in(body: Value) -> ::farm::api::Page<Promotion> {
     ::farm::api::Page { items, next: None }
 }
 
-/// The folder with this build's programs.
-fn programs() -> PathBuf {
-    let test = std::env::current_exe().expect("this program has a path");
-    test.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned()
-}
-
 /// The id of the build that git announced to the pusher.
 fn announced(output: &Output) -> RequestId {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -396,18 +391,8 @@ fn commit_all(dir: &Path, message: &str) {
 }
 
 fn git(dir: &Path, args: &[&str]) {
-    let output = command(dir, args);
+    let output = run_git(dir, args);
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn command(dir: &Path, args: &[&str]) -> Output {
-    Command::new("git")
-        .current_dir(dir)
-        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
-        .args(args)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .output()
-        .expect("git runs")
 }
 
 fn walk(dir: &Path, files: &mut Vec<(PathBuf, Digest)>) {

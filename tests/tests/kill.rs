@@ -11,7 +11,7 @@ use farm::ledger::{BuildFilter, Db, PromotionFilter, RequestFilter};
 use farm::promotion::PromotionState;
 use farm::request::{Closed, RequestKind, Verdict};
 use farm::stamp::Stamp;
-use tests::{audit, service};
+use tests::{audit, programs, run_git, service};
 
 const PACKAGES: [&str; 3] = ["apple", "pear", "plum"];
 const VERSIONS: u32 = 3;
@@ -50,7 +50,7 @@ impl Standalone {
     async fn start(&mut self) {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new(program("grange"))
+        let child = Command::new(programs().join("grange"))
             .arg("standalone")
             .arg("--data")
             .arg(self.data())
@@ -261,20 +261,7 @@ fn push(farm: &Standalone, package: &str, version: u32) -> bool {
 }
 
 fn git(dir: &Path, args: &[&str]) -> bool {
-    Command::new("git")
-        .current_dir(dir)
-        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
-        .args(args)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .output()
-        .unwrap()
-        .status
-        .success()
-}
-
-fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join(name)
+    run_git(dir, args).status.success()
 }
 
 fn template(image: &str) -> String {

@@ -2,7 +2,7 @@
 //! every way they can, and each ends in a clear state with the reason in the first line a person sees.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use farm::ids::{PromotionId, RequestId};
@@ -131,6 +131,11 @@ async fn whatever_a_package_does_the_farm_says_why_and_goes_on() {
     }
     let view = farm.closed(push(&farm, "climbs-out")).await;
     assert!(view.status.is_final());
+    for place in ["/", "/tmp", "/root", "/etc"].map(Path::new).into_iter().chain([farm.data.as_path()]) {
+        let names = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name());
+        let outside: Vec<_> = names.filter(|name| name.to_string_lossy().contains("climbed-out")).collect();
+        assert!(outside.is_empty(), "{outside:?} in {}", place.display());
+    }
     let id = push(&farm, "fails-its-tests");
     let nvr = farm.closed(id).await.nvr.unwrap();
     let refused = farm.tested(&nvr).await;
