@@ -1,5 +1,6 @@
 //! What git hooks tell and ask.
 
+use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::StatusCode;
 use farm::message::{Policy, PushAnswer, PushReport};
@@ -22,7 +23,10 @@ pub(super) async fn create(
     Json(report): Json<PushReport>,
 ) -> Answer<(StatusCode, Json<PushAnswer>)> {
     must_be_its_own(hook, &report.repo)?;
-    Ok((StatusCode::ACCEPTED, Json(intake::push(&hub, report).await?)))
+    // A fetch from another server may outlast the hook's patience. It goes on then, and the hook's next delivery finds it done.
+    let taken_in = tokio::spawn(async move { intake::push(&hub, report).await });
+    let answer = taken_in.await.context("the task that takes in a push ended early")??;
+    Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 
 /// What the update hook decides by.

@@ -29,6 +29,7 @@ pub async fn push(hub: &Hub, report: PushReport) -> Answer<PushAnswer> {
 
 async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judged: bool) -> Answer<String> {
     let BranchUpdate { branch, new, .. } = update;
+    let new = &new.to_ascii_lowercase();
     if new.bytes().all(|byte| byte == b'0') {
         return Ok(format!("branch {branch} is deleted; nothing is built"));
     }

@@ -17,7 +17,7 @@ const FRESH: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_millis(hub.config.sweep_ms);
-    let mut swept = Instant::now();
+    let mut swept: Option<Instant> = None;
     while !super::stopped(&stop) {
         if let Err(problem) = intake::sweep(hub).await {
             super::log("the sweep", &problem);
@@ -28,8 +28,8 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
         if let Err(problem) = prune(hub).await {
             super::log("old snapshots", &problem);
         }
-        if swept.elapsed() > FRESH {
-            swept = Instant::now();
+        if swept.is_none_or(|at| at.elapsed() > FRESH) {
+            swept = Some(Instant::now());
             if let Err(problem) = sweep_blobs(hub, FRESH).await {
                 super::log("blobs nothing needs", &problem);
             }
