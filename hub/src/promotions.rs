@@ -76,7 +76,10 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Promo
         limit: LOOK_BACK,
         ..Default::default()
     };
+    // In the order of packages, so that the same set named in another order is found to be the same.
+    builds.sort_by(|one, other| one.nvr.name.cmp(&other.nvr.name));
     let ids: Vec<_> = builds.iter().map(|build| build.id).collect();
+    tx.lock_promotions(&target).await?;
     if let Some(known) =
         tx.promotions(&same).await?.iter().find(|known| known.to == new.to && known.builds == ids)
     {

@@ -21,6 +21,14 @@ pub struct PromotionFilter {
 }
 
 impl Tx {
+    /// Waits until nobody else opens a promotion for this target, and keeps it so until the transaction ends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lock_promotions(&mut self, target: &str) -> Result<()> {
+        self.lock(&format!("promotions:{target}")).await
+    }
+
     /// Opens a promotion.
     ///
     /// # Errors

@@ -188,7 +188,9 @@ fn hint(message: &str) -> String {
         && let Some(given) = names.next()
     {
         let nearest = names.min_by_key(|known| strsim::damerau_levenshtein(given, known));
-        if let Some(known) = nearest {
+        // For a value, a guess that is far off misleads; a wrong key is told its nearest one in any case.
+        let is_near = |known: &&str| strsim::damerau_levenshtein(given, known) <= given.len() / 2;
+        if let Some(known) = nearest.filter(|known| message.starts_with("unknown field") || is_near(known)) {
             return format!("did you mean `{known}`?");
         }
     }
