@@ -291,7 +291,7 @@ async fn what_was_tested_on_another_layer_is_tested_again() {
     };
     assert_eq!(tests().await, 1);
     // The same content, but what lies below it is another: an external repo was added.
-    farm.apply_demo_with("[[project.external-repo]]\nname = \"base\"\nbaseurl = \"file:///srv/base\"\n")
+    farm.apply_demo_with("[[project.external-repo]]\nname = \"base\"\nbaseurl = \"http://base.invalid/\"\n")
         .await;
     let (status, body) = farm.promote("rex", &["hello-1-1"]).await;
     assert!((200..300).contains(&status), "{body}");
@@ -316,5 +316,35 @@ async fn a_withdrawn_promotion_goes_nowhere() {
     let (status, _) = farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
     assert_eq!(status, 409);
     assert!(farm.repo("release").await.is_empty());
+    farm.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_below_a_waiting_promotion_is_tested_before_anybody_approves() {
+    let farm = Farm::new().await;
+    farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
+    farm.tested("hello-1-1").await;
+    let (_, body) = farm.promote("ada", &["hello-1-1"]).await;
+    let id: PromotionId = body["id"].as_str().unwrap().parse().unwrap();
+    let tested_times = |times: usize| {
+        let farm = &farm;
+        async move {
+            farm.until("it is tested and ready", || async {
+                let (_, body) = farm.get("/api/v1/builds?kind=test&limit=200").await;
+                let tests = body["items"].as_array().unwrap().len();
+                let ready = matches!(farm.promotion(id).await.promotion.state, PromotionState::Ready { .. });
+                (ready && tests == times).then_some(())
+            })
+            .await;
+        }
+    };
+    tested_times(1).await;
+    farm.apply_demo_with("[[project.external-repo]]\nname = \"base\"\nbaseurl = \"http://base.invalid/\"\n")
+        .await;
+    tested_times(2).await;
+    let (status, body) =
+        farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;
+    assert!((200..300).contains(&status), "{body}");
+    assert!(matches!(farm.settled(id).await.promotion.state, PromotionState::Published { .. }));
     farm.ends_well().await;
 }

@@ -124,10 +124,12 @@ pub(crate) async fn put(
 ) -> Result<(String, bool), anyhow::Error> {
     let token = fresh_token()?;
     let mut tx = db.write().await?;
-    let known = tx.people().await?.iter().any(|person| person.name == name);
+    let known = tx.people().await?.into_iter().find(|person| person.name == name);
+    // A new token takes nothing away: who was an admin stays one until they are removed.
+    let admin = admin || known.as_ref().is_some_and(|person| person.admin);
     tx.put_person(name, &Digest::of(token.as_bytes()), admin, now).await?;
     tx.commit().await?;
-    Ok((token, known))
+    Ok((token, known.is_some()))
 }
 
 async fn list(args: List, screen: &mut Screen) -> Result<(), Failure> {

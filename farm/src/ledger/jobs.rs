@@ -183,6 +183,16 @@ impl Tx {
         rows.into_iter().map(|(id,)| parsed("job", &id)).collect()
     }
 
+    /// Every job that is not settled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unsettled_jobs(&mut self) -> Result<Vec<Job>> {
+        let rows =
+            fetch!(fetch_all, self, (i64, String), "SELECT version, doc FROM job WHERE phase <> 'done'")?;
+        Ok(kept::<Job>("job", rows)?.into_iter().map(|job| job.value).collect())
+    }
+
     /// Jobs that were cancelled and whose builder has not confirmed it: job, turn.
     ///
     /// # Errors

@@ -33,13 +33,21 @@ impl Tx {
         rows.into_iter().map(|(doc,)| from_doc("result", &doc)).collect()
     }
 
-    /// Asks the gate about a promotion's snapshot, from the facts as they are in this transaction. Holds the lock on the
-    /// templates, so that no policy changes between the answer and what is done about it.
+    /// Asks the gate about a promotion's snapshot, to act on the answer in this transaction: holds the lock on the templates,
+    /// so that no policy changes between the answer and what is done about it.
     ///
     /// # Errors
     /// When the database fails, or the promotion has no snapshot.
     pub async fn ask_gate(&mut self, promotion: &Promotion) -> Result<Decision> {
         self.lock("sigs").await?;
+        self.gate_says(promotion).await
+    }
+
+    /// What the gate would say about a promotion's snapshot, from the facts as they are in this transaction.
+    ///
+    /// # Errors
+    /// When the database fails, or the promotion has no snapshot.
+    pub async fn gate_says(&mut self, promotion: &Promotion) -> Result<Decision> {
         let community = self.community().await?;
         let Some(project) = community.target(&promotion.target) else {
             return Ok(Decision::Refused(vec![format!("target {} is no more", promotion.target)]));

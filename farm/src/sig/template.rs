@@ -380,10 +380,16 @@ fn within(text: &str, max: usize, also: &str) -> bool {
     (1..=max).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// Is this a name a person may have: letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 40?
+/// Names the farm itself acts under.
+const RESERVED: [&str; 2] = ["gate", "sweep"];
+
+/// Is this a name a person may have: letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 40, and none
+/// the farm itself acts under (`gate`, `sweep`)?
 #[must_use]
 pub fn is_person(text: &str) -> bool {
-    within(text, 40, "._-") && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+    !RESERVED.contains(&text)
+        && within(text, 40, "._-")
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// Is this a suite's name, safe as a path segment?

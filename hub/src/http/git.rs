@@ -38,6 +38,12 @@ pub(super) async fn call(State(hub): State<Hub>, Path(address): Path<Address>, r
             let text = format!("{problem}; a push needs your token as the password\n");
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, REALM)], text).into_response()
         }
+        // git shows its user a plain text, and nothing else.
+        Err(problem) if problem.class().0 < 500 => {
+            let status = StatusCode::from_u16(problem.class().0).unwrap_or(StatusCode::BAD_REQUEST);
+            let fix = problem.body().fix.map(|fix| format!(" ({fix})")).unwrap_or_default();
+            (status, format!("{problem}{fix}\n")).into_response()
+        }
         Err(problem) => problem.into_response(),
     }
 }

@@ -50,10 +50,15 @@ async fn step(hub: &Hub, id: RequestId) -> Answer<Progress> {
 
 /// Closes a request, unless somebody else did.
 pub(super) async fn close(hub: &Hub, request: &Kept<Request>, verdict: Verdict) -> Answer<Progress> {
+    let ended = match &verdict {
+        Verdict::Complete { .. } => "complete".to_owned(),
+        Verdict::Failed { reason } => format!("failed: {reason}"),
+        Verdict::Cancelled { by } => format!("cancelled by {by}"),
+    };
     let mut tx = hub.db.write().await?;
     tx.close_request(request, Closed { at: hub.now(), verdict }).await?;
     tx.commit().await?;
-    tracing::info!(request = %request.id, package = request.package, "the request is closed");
+    tracing::info!(request = %request.id, package = request.package, ended, "the request is closed");
     Ok(Progress::Made)
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use farm::digest::Digest;
 use farm::gate::Decision;
-use farm::ids::{PromotionId, SnapshotId};
+use farm::ids::PromotionId;
 use farm::ledger::{Kept, Tx};
 use farm::promotion::{Promotion, PromotionEvent, PromotionState};
 use farm::recipe::RepoSource;
@@ -41,9 +41,7 @@ async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
                 hub.db.read().await?.request(*request).await?.is_none_or(|request| request.closed.is_some());
             if over { ask(hub, &promotion).await } else { Ok(Progress::None) }
         }
-        PromotionState::Ready { snapshot } if is_waiting(hub, &promotion, *snapshot).await? => {
-            Ok(Progress::None)
-        }
+        PromotionState::Ready { .. } if is_waiting(hub, &promotion).await? => Ok(Progress::None),
         PromotionState::InTesting { request: None, .. } | PromotionState::Ready { .. } => {
             ask(hub, &promotion).await
         }
@@ -55,14 +53,9 @@ async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
     }
 }
 
-/// Does a promotion that is ready wait for nothing but a person? Then the gate, which locks, need not be asked.
-async fn is_waiting(hub: &Hub, promotion: &Promotion, snapshot: SnapshotId) -> Answer<bool> {
-    if promotion.approver.is_some() {
-        return Ok(false);
-    }
-    let mut tx = hub.db.read().await?;
-    let Some(snapshot) = tx.snapshot(snapshot).await? else { return Ok(false) };
-    Ok(tx.repo(&snapshot.tag).await?.current == snapshot.base)
+/// Does a promotion that is ready still wait for nothing but a person? Asked without the lock, since nothing is done about it.
+async fn is_waiting(hub: &Hub, promotion: &Promotion) -> Answer<bool> {
+    Ok(hub.db.read().await?.gate_says(promotion).await? == Decision::NeedsApproval)
 }
 
 async fn reject(hub: &Hub, promotion: &Kept<Promotion>, why: Vec<String>) -> Answer<Progress> {
@@ -200,20 +193,11 @@ async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
             return Ok(Progress::None);
         }
         Decision::NeedsApproval => PromotionEvent::NeedsApproval,
-        Decision::Outdated => PromotionEvent::Outdated,
+        // A run that is over has shown something of everything it was asked for. What is missing is asked for since.
+        Decision::Outdated | Decision::Missing(_) => PromotionEvent::Outdated,
         Decision::Later => return Ok(Progress::None),
         Decision::Refused(why) => {
             drop(tx);
-            return reject(hub, promotion, why).await;
-        }
-        Decision::Missing(missing) => {
-            drop(tx);
-            let why = missing
-                .iter()
-                .map(|requirement| {
-                    format!("suite {} has shown nothing on {}", requirement.suite, requirement.arch)
-                })
-                .collect();
             return reject(hub, promotion, why).await;
         }
     };
@@ -260,11 +244,8 @@ async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     let event = match tx.ask_gate(promotion).await? {
         Decision::Approved(_) | Decision::Later => return Ok(Progress::None),
         Decision::NeedsApproval => PromotionEvent::NeedsApproval,
-        Decision::Outdated => PromotionEvent::Outdated,
+        Decision::Outdated | Decision::Missing(_) => PromotionEvent::Outdated,
         Decision::Refused(why) => PromotionEvent::Reject { why },
-        Decision::Missing(_) => PromotionEvent::Reject {
-            why: vec!["a result the approval rested on does not count any more".to_owned()],
-        },
     };
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;

@@ -1,9 +1,11 @@
 //! What is not urgent: pushes whose hook call was lost, results of scratch builds that have expired, snapshots nobody sees.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
+use farm::recipe::RepoOrigin;
 use tokio::sync::watch;
 
 use crate::intake;
@@ -25,13 +27,13 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
         if let Err(problem) = expire(hub).await {
             super::log("expired scratch builds", &problem);
         }
-        if let Err(problem) = prune(hub).await {
-            super::log("old snapshots", &problem);
-        }
         if swept.is_none_or(|at| at.elapsed() > FRESH) {
             swept = Some(Instant::now());
             if let Err(problem) = sweep_blobs(hub, FRESH).await {
                 super::log("blobs nothing needs", &problem);
+            }
+            if let Err(problem) = prune(hub).await {
+                super::log("old snapshots", &problem);
             }
         }
         tokio::select! {
@@ -78,31 +80,46 @@ async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
     Ok(())
 }
 
-/// Removes snapshots that are old and that nobody sees: former contents of candidate repos, and what was composed for
-/// promotions that came to nothing.
+/// Removes snapshots that nobody sees and that no job names: contents of candidate repos that were replaced long ago, and what
+/// was composed long ago for promotions that came to nothing.
 async fn prune(hub: &Hub) -> Answer<()> {
     let now = hub.now();
     let keep = Duration::from_secs(hub.config.keep_hours.saturating_mul(3600));
-    let is_old = |id: SnapshotId| now - id.minted() > keep;
-    let snapshots = hub.candidates.snapshots().map_err(|error| Problem::Internal(error.into()))?;
-    for id in snapshots.into_iter().filter(|id| is_old(*id)) {
+    let mut tx = hub.db.read().await?;
+    let mut wanted: BTreeSet<SnapshotId> = tx.repos().await?.iter().filter_map(|repo| repo.current).collect();
+    for id in tx.unsettled_promotions().await? {
+        wanted.extend(tx.promotion(id).await?.and_then(|promotion| promotion.snapshot()));
+    }
+    for job in tx.unsettled_jobs().await? {
+        wanted.extend(job.recipe.repos.iter().filter_map(|repo| match &repo.origin {
+            RepoOrigin::Snapshot { id } => Some(*id),
+            RepoOrigin::External { .. } => None,
+        }));
+    }
+    // What a tag showed was replaced when its next snapshot was made.
+    let mut next: BTreeMap<String, SnapshotId> = BTreeMap::new();
+    let mut replaced = Vec::new();
+    for id in hub.candidates.snapshots().map_err(|error| Problem::Internal(error.into()))?.into_iter().rev() {
+        let Some(snapshot) = tx.snapshot(id).await? else { continue };
+        if let Some(later) = next.insert(snapshot.tag, id)
+            && now - later.minted() > keep
+            && !wanted.contains(&id)
+        {
+            replaced.push(id);
+        }
+    }
+    drop(tx);
+    for id in replaced {
         match hub.candidates.remove(id).await {
             Ok(()) => tracing::info!(snapshot = %id, "a former content of a candidate repo is removed"),
             Err(PublishError::Live { .. }) => {}
             Err(error) => return Err(Problem::Internal(error.into())),
         }
     }
-    let mut wanted = Vec::new();
-    let mut tx = hub.db.read().await?;
-    for id in tx.unsettled_promotions().await? {
-        wanted.extend(tx.promotion(id).await?.and_then(|promotion| promotion.snapshot()));
-    }
-    wanted.extend(tx.repos().await?.iter().filter_map(|repo| repo.current));
-    drop(tx);
     for entry in std::fs::read_dir(&hub.staging)? {
         let entry = entry?;
         let id = entry.file_name().to_str().and_then(|name| name.parse::<SnapshotId>().ok());
-        if id.is_some_and(|id| is_old(id) && !wanted.contains(&id)) {
+        if id.is_some_and(|id| now - id.minted() > keep && !wanted.contains(&id)) {
             std::fs::remove_dir_all(entry.path())?;
         }
     }
@@ -112,6 +129,8 @@ async fn prune(hub: &Hub) -> Answer<()> {
 #[cfg(test)]
 mod tests {
     use farm::ledger::Db;
+    use farm::snapshot::Snapshot;
+    use farm::stamp::Stamp;
     use farm::wire::Bus;
 
     use super::*;
@@ -135,23 +154,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_sees_goes_and_what_is_live_stays() {
+    async fn what_nobody_sees_goes_and_what_is_live_or_built_with_stays() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(&format!("sqlite:{}", dir.path().join("ledger.sqlite").display())).await.unwrap();
-        let config = Config { data: dir.path().to_owned(), keep_hours: 0, ..Config::default() };
+        let config = Config { data: dir.path().to_owned(), ..Config::default() };
         let hub = Hub::open(db, Bus::local(), config).unwrap();
         let tag = "demo9s-hello-2-candidate";
-        let [former, live, staged]: [SnapshotId; 3] = [hub.mint(), hub.mint(), hub.mint()];
-        for id in [former, live, staged] {
+        let hour = |hours: i64| Stamp::from_millis(hub.now().millis() - hours * 3_600_000);
+        // Replaced 60 hours ago, replaced just now after a long quiet time, and live.
+        let made =
+            [hour(100), hour(60), hour(0)].map(|at| hub.with_minter(|minter| minter.mint::<SnapshotId>(at)));
+        let staged = hub.with_minter(|minter| minter.mint::<SnapshotId>(hour(60)));
+        let mut tx = hub.db.write().await.unwrap();
+        for id in made {
+            tx.insert_snapshot(&Snapshot::compose(id, tag, None, &[], Stamp::ZERO)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for id in made.into_iter().chain([staged]) {
             std::fs::create_dir_all(hub.staging.join(id.to_string()).join("x86_64")).unwrap();
         }
-        for id in [former, live] {
+        for id in made {
             hub.candidates.enter(tag, id, &hub.staging.join(id.to_string())).await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
         prune(&hub).await.unwrap();
-        assert_eq!(hub.candidates.snapshots().unwrap(), [live]);
-        assert_eq!(hub.candidates.live(tag), Some(live));
+        assert_eq!(hub.candidates.snapshots().unwrap(), made[1..]);
+        assert_eq!(hub.candidates.live(tag), Some(made[2]));
         assert!(!hub.staging.join(staged.to_string()).exists());
     }
 }

@@ -80,7 +80,10 @@ pub(super) async fn find_suites(
         }
         match suite_from_repo(hub, project, suite).await? {
             Ok(folder) => providers.extend(folder.map(|folder| (SUITE_REPO.to_owned(), folder))),
-            Err(reason) => against.push(format!("suite {suite} cannot be read: {reason}")),
+            Err(reason) => {
+                against.push(format!("suite {suite} cannot be read: {reason}"));
+                continue;
+            }
         }
         if providers.is_empty() {
             against.push(format!(
