@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use farm::arch::Arch;
 use farm::ids::{Minter, RequestId};
+use farm::job::Patience;
 use farm::ledger::Db;
 use farm::message::{Offer, Presence, Stop};
 use farm::stamp::Stamp;
@@ -163,7 +164,11 @@ impl World {
             stops: bus.stops().await,
             presences: bus.presences().await,
             parts: Parts { db, bus },
-            config: Config::default(),
+            // Few tries, so that some jobs are lost for good.
+            config: Config {
+                patience: Patience { max_tries: 3, ..Patience::default() },
+                ..Config::default()
+            },
             request: minter.mint(now),
             start: now,
             now,

@@ -32,7 +32,16 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
         let parts = Parts { db: Db::open(&url).await.unwrap(), bus: Bus::local() };
-        Bench { parts, config: Config::default(), url, secrets: 0, _folder: folder }
+        Bench {
+            parts,
+            config: Config {
+                patience: Patience { max_tries: 3, ..Patience::default() },
+                ..Config::default()
+            },
+            url,
+            secrets: 0,
+            _folder: folder,
+        }
     }
 
     pub(crate) async fn tick(&mut self, now: Stamp) -> Ticked {
