@@ -30,7 +30,6 @@ pub(super) fn folder_of(tree: &[u8], folder: &str) -> std::io::Result<Option<Sui
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let Ok(below) = path.strip_prefix(folder) else { continue };
-        let below = below.strip_prefix(".").unwrap_or(below);
         if below.as_os_str().is_empty()
             || !below.components().all(|part| matches!(part, Component::Normal(_)))
         {
