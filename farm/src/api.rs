@@ -1,11 +1,15 @@
 //! What the hub's HTTP API (`/api/v1`) says and takes: the bodies that the hub, the `grange` command and other clients
 //! share. What builders exchange with the hub about their attempts is in [`crate::message`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
-use crate::builder::{Builder, Condition};
-use crate::ids::{BuildId, JobId, PromotionId, RequestId, SnapshotId};
+use crate::builder::{Builder, Condition, Wish};
+use crate::buildroot::RootFacts;
+use crate::chain::Blocker;
+use crate::ids::{BuildId, ChainId, JobId, PromotionId, RequestId, SnapshotId};
 use crate::job::{Attempt, Job, JobState};
 use crate::outcome::Outcome;
 use crate::promotion::Promotion;
@@ -60,6 +64,10 @@ pub struct RequestView {
     pub jobs: Vec<JobView>,
     /// The promotions its build is part of, oldest first. Empty in listings.
     pub promotions: Vec<Promotion>,
+    /// The buildroot of each architecture, once it is imported. What was installed in it is a file of the build's job,
+    /// [`crate::buildroot::LOCK_FILE`].
+    #[serde(default)]
+    pub roots: BTreeMap<Arch, RootFacts>,
 }
 
 impl RequestView {
@@ -176,6 +184,90 @@ pub struct NewBuild {
     pub scratch: bool,
 }
 
+/// `POST /api/v1/chains`: build several commits for one target, each with what it needs of the others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewChain {
+    /// For this target.
+    pub target: String,
+    /// What to build. The order matters only where the farm cannot know better.
+    pub members: Vec<NewMember>,
+}
+
+/// One build of a chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewMember {
+    /// A repo on the farm's own git server (`rpms/hello`), or a clone URL.
+    pub repo: String,
+    /// A commit id or a branch.
+    pub commit: String,
+    /// Its level: it waits for every member on a lower one, whatever they provide. Leave it out, and the farm finds the order.
+    #[serde(default)]
+    pub level: Option<u32>,
+}
+
+/// A chain and where its builds stand.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ChainView {
+    /// Its id.
+    pub id: ChainId,
+    /// What it is built for.
+    pub target: String,
+    /// Who asked.
+    pub by: String,
+    /// When it was asked for.
+    pub created: Stamp,
+    /// How all its builds together stand: `failing` when one has failed and others are open.
+    pub status: Status,
+    /// Its builds in the order in which they are made, as far as that is known.
+    pub members: Vec<ChainMember>,
+}
+
+/// One build of a chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ChainMember {
+    /// The build, as in a listing.
+    pub build: RequestView,
+    /// The members that come before it, and why.
+    pub after: Vec<Blocker>,
+    /// Members it needs that need it as well: it is built first, without them.
+    pub without: Vec<Blocker>,
+    /// What it waits for now, in its chain or outside of it.
+    pub waits_for: Vec<Blocker>,
+}
+
+/// A layer of what a target's builds install from: `GET /api/v1/targets/{target}/layers`, the most preferred first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LayerView {
+    /// dnf's priority: of packages with one name, those from the lowest number are taken, whatever their version. `None`
+    /// while nothing was ever published in it.
+    pub priority: Option<u32>,
+    /// The layer.
+    pub layer: Layer,
+    /// The target whose project names it; the target itself for what its own template says.
+    pub inherited_by: String,
+    /// The SIG whose tag it is; `None` for a repo outside the farm.
+    pub sig: Option<String>,
+    /// How far its content has come.
+    pub stage: Option<Stage>,
+    /// Its repo's live snapshot.
+    pub snapshot: Option<SnapshotId>,
+    /// Grows with every change of its repo.
+    pub revision: Option<i64>,
+    /// When the live snapshot was made.
+    pub since: Option<Stamp>,
+    /// How many builds it shows.
+    pub builds: Option<usize>,
+    /// Is its repo being composed? Builds wait until it shows what was imported.
+    pub composing: bool,
+}
+
 /// `POST /api/v1/sigs/plan` and `…/apply`: a template.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -288,6 +380,50 @@ pub struct BuilderView {
     pub condition: Condition,
 }
 
+/// `PUT /api/v1/builders/{name}/wish`: what an operator wants of a builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewWish {
+    /// It.
+    pub wish: Wish,
+}
+
+/// The answer to a wish.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Wished {
+    /// The builder.
+    #[serde(flatten)]
+    pub view: BuilderView,
+    /// Jobs that were taken from it, because it is disabled.
+    pub taken: Vec<JobId>,
+}
+
+/// `POST /api/v1/builders/enrolments`: let a new machine join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewEnrolment {
+    /// What the builder will be called.
+    pub builder: String,
+    /// Seconds for which the token may be used; an hour when it is not said.
+    #[serde(default)]
+    pub seconds: Option<u64>,
+}
+
+/// A one-time token: shown once, and kept by nobody.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Enrolment {
+    /// What the builder will be called.
+    pub builder: String,
+    /// The token.
+    pub token: String,
+    /// When it is worth nothing any more.
+    pub expires: Stamp,
+}
+
 /// `GET /api/v1/status`: the farm at a glance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -302,6 +438,9 @@ pub struct StatusView {
     pub open_promotions: usize,
     /// The builders.
     pub builders: Vec<BuilderView>,
+    /// A sentence for each architecture that some target asks for and nobody builds for.
+    #[serde(default)]
+    pub nobody: Vec<String>,
     /// Who is asking, if a token was given.
     pub you: Option<String>,
 }
@@ -314,9 +453,14 @@ pub struct Made<T> {
     pub id: T,
     /// The page for people.
     pub url: String,
+    /// What will hold it up, one sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// [`Made`] for a promotion.
 pub type MadePromotion = Made<PromotionId>;
+/// [`Made`] for a chain.
+pub type MadeChain = Made<ChainId>;
 /// [`Made`] for a request.
 pub type MadeRequest = Made<RequestId>;

@@ -1,7 +1,11 @@
 //! An imported build: a package's RPMs on all its architectures.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
+use crate::buildroot::RootFacts;
 use crate::ids::{BuildId, RequestId};
 use crate::nvr::Nvr;
 use crate::snapshot::{Member, Rpm};
@@ -24,6 +28,9 @@ pub struct Build {
     pub imported: Stamp,
     /// Its RPMs, the source RPM among them.
     pub rpms: Vec<Rpm>,
+    /// The buildroot of each architecture it was built on.
+    #[serde(default)]
+    pub roots: BTreeMap<Arch, RootFacts>,
 }
 
 impl Build {

@@ -93,6 +93,8 @@ id!(JobId, "job", "Names one job: one container's worth of work.");
 id!(BuildId, "build", "Names one imported build: a package's RPMs on all its architectures.");
 id!(SnapshotId, "snapshot", "Names one immutable content of a repo.");
 id!(PromotionId, "promotion", "Names one promotion: a set of builds moving together into a repo.");
+id!(ChainId, "chain", "Names one chain: requests that were asked for together and order themselves.");
+id!(EventId, "event", "Names one change of state, as it is told to the outside.");
 id!(PersonId, "person", "Names one person.");
 
 /// Makes ids that are unique across processes: the time in milliseconds, then 80 bits from a SplitMix64 stream.

@@ -4,6 +4,7 @@
 //! step and does nothing else; the ledger writes what it returns. Two numbers, not one: `turn` grows with every offer
 //! and fences every message and upload of an older one; `tries` counts real starts and is what the retry limit looks at.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub struct Job {
     pub kind: JobKind,
     /// The architecture it must run on.
     pub arch: Arch,
+    /// Labels a builder must have to do it.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
+    /// How many builds of its chain wait for it, one behind the other: the longer the row, the sooner it is done.
+    #[serde(default)]
+    pub height: u32,
     /// When it entered the backlog.
     pub created: Stamp,
     /// What to do.
@@ -111,6 +118,9 @@ pub enum JobState {
         builder: String,
         /// Digest of the token that the builder made for this attempt.
         token: Digest,
+        /// When the life of the builder began that took it up.
+        #[serde(default)]
+        born: Stamp,
         /// When it began.
         started: Stamp,
         /// When it counts as lost unless it beats before.
@@ -174,8 +184,10 @@ pub enum Event {
         turn: u32,
         /// Digest of the ticket it showed.
         ticket: Digest,
-        /// Who it is.
+        /// Who it is: the builder the turn was offered to, or the claim is refused.
         builder: String,
+        /// When this life of the builder began.
+        born: Stamp,
         /// Digest of the token it will use from now on.
         token: Digest,
     },
@@ -197,6 +209,20 @@ pub enum Event {
     },
     /// The state's deadline may have passed.
     Lapse,
+    /// The builder that had it began a new life, and knows nothing of it any more.
+    Forgotten {
+        /// Who.
+        builder: String,
+        /// When its new life began.
+        born: Stamp,
+    },
+    /// An operator has shut out the builder that has it: whatever that builder says does not count any more.
+    ShutOut {
+        /// Which builder.
+        builder: String,
+        /// Who shut it out.
+        by: String,
+    },
     /// Somebody wants it stopped.
     Cancel {
         /// Who.
@@ -246,15 +272,30 @@ pub struct Patience {
     pub max_tries: u32,
     /// Milliseconds before the second try after a failure of the farm; doubled for each further one.
     pub backoff_ms: u64,
+    /// Seconds after which machine time that a SIG has used counts half.
+    pub usage_half_life_s: u64,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { offer_ms: 10_000, lease_ms: 30_000, stop_ms: 20_000, max_tries: 5, backoff_ms: 2_000 }
+        Self {
+            offer_ms: 10_000,
+            lease_ms: 30_000,
+            stop_ms: 20_000,
+            max_tries: 5,
+            backoff_ms: 2_000,
+            usage_half_life_s: 6 * 3600,
+        }
     }
 }
 
 impl Patience {
+    /// How long it takes until machine time that a SIG has used counts half.
+    #[must_use]
+    pub fn usage_half_life(&self) -> Duration {
+        Duration::from_secs(self.usage_half_life_s)
+    }
+
     fn backoff(&self, tries: u32) -> Duration {
         let doublings = tries.saturating_sub(1).min(10);
         Duration::from_millis(self.backoff_ms.saturating_mul(1 << doublings))
@@ -291,13 +332,21 @@ impl Job {
                 JobState::Offered { .. } | JobState::Building { .. } | JobState::Stopping { .. },
             ) => return Err(Refused::NotDue),
 
-            (Event::Claim { turn, ticket, builder, token }, JobState::Offered { ticket: expected, .. }) => {
-                if turn != self.turn || ticket != *expected {
+            (
+                Event::Claim { turn, ticket, builder, born, token },
+                JobState::Offered { ticket: expected, builder: chosen, .. },
+            ) => {
+                if turn != self.turn || ticket != *expected || builder != *chosen {
                     return Err(Refused::Stale);
                 }
                 next.tries += 1;
-                next.state =
-                    JobState::Building { builder, token, started: now, lease: now + ms(patience.lease_ms) };
+                next.state = JobState::Building {
+                    builder,
+                    token,
+                    born,
+                    started: now,
+                    lease: now + ms(patience.lease_ms),
+                };
                 None
             }
             // The answer to the claim was lost and the same builder asks again: its own token proves that it is the same.
@@ -311,13 +360,17 @@ impl Job {
                 return Err(Refused::Stale);
             }
 
-            (Event::Beat { turn, token }, JobState::Building { builder, token: current, started, .. }) => {
+            (
+                Event::Beat { turn, token },
+                JobState::Building { builder, token: current, born, started, .. },
+            ) => {
                 if turn != self.turn || token != *current {
                     return Err(Refused::Stale);
                 }
                 next.state = JobState::Building {
                     builder: builder.clone(),
                     token,
+                    born: *born,
                     started: *started,
                     lease: now + ms(patience.lease_ms),
                 };
@@ -385,17 +438,35 @@ impl Job {
                 if now < *lease {
                     return Err(Refused::NotDue);
                 }
-                if self.tries < patience.max_tries {
-                    next.back_to_waiting(format!("builder {builder} fell silent"), now, patience)
-                } else {
-                    next.settle(
-                        Outcome::Lost { tries: self.tries },
-                        Some(*started),
-                        Some(builder.clone()),
-                        now,
-                    )
-                }
+                next.lose(format!("builder {builder} fell silent"), builder, *started, now, patience)
             }
+            (
+                Event::Forgotten { builder: who, born: new },
+                JobState::Building { builder, born, started, .. },
+            ) => {
+                if who != *builder || new <= *born {
+                    return Err(Refused::NotDue);
+                }
+                next.lose(format!("builder {builder} was restarted"), builder, *started, now, patience)
+            }
+            (
+                Event::Forgotten { .. },
+                JobState::Waiting { .. } | JobState::Offered { .. } | JobState::Stopping { .. },
+            ) => return Err(Refused::NotDue),
+
+            (Event::ShutOut { .. }, JobState::Waiting { .. }) => return Err(Refused::NotDue),
+            (
+                Event::ShutOut { builder: who, by },
+                JobState::Offered { builder, .. }
+                | JobState::Building { builder, .. }
+                | JobState::Stopping { builder, .. },
+            ) => {
+                if who != *builder {
+                    return Err(Refused::NotDue);
+                }
+                next.shut_out(&self.state, &by, now, patience)
+            }
+
             (Event::Lapse, JobState::Stopping { until, by, started, builder, .. }) => {
                 if now < *until {
                     return Err(Refused::NotDue);
@@ -429,6 +500,15 @@ impl Job {
             JobState::Offered { until, .. } | JobState::Stopping { until, .. } => Some(*until),
             JobState::Building { lease, .. } => Some(*lease),
             JobState::Done { .. } => None,
+        }
+    }
+
+    /// When the attempt began that is at work now, if one is.
+    #[must_use]
+    pub fn began(&self) -> Option<Stamp> {
+        match &self.state {
+            JobState::Building { started, .. } | JobState::Stopping { started, .. } => Some(*started),
+            JobState::Waiting { .. } | JobState::Offered { .. } | JobState::Done { .. } => None,
         }
     }
 
@@ -498,6 +578,46 @@ impl Job {
             self.history.retain(|attempt| attempt.started.is_some() || attempt.builder != builder);
         }
         self.history.push(Attempt { turn: self.turn, builder, started, ended: now, why });
+    }
+
+    /// The builder does not have it any more: once more elsewhere, or never again.
+    fn lose(
+        &mut self,
+        why: String,
+        builder: &str,
+        started: Stamp,
+        now: Stamp,
+        patience: &Patience,
+    ) -> Option<Effect> {
+        if self.tries < patience.max_tries {
+            return self.back_to_waiting(why, now, patience);
+        }
+        let lost = Outcome::Lost { tries: self.tries };
+        self.settle(lost, Some(started), Some(builder.to_owned()), now)
+    }
+
+    /// The builder may not have it any more.
+    fn shut_out(&mut self, from: &JobState, who: &str, now: Stamp, patience: &Patience) -> Option<Effect> {
+        match from {
+            JobState::Waiting { .. } | JobState::Done { .. } => None,
+            JobState::Offered { builder, .. } => {
+                self.record(format!("builder {builder} was disabled by {who}"), now);
+                self.state = JobState::Waiting { not_before: now };
+                Some(Effect::Requeued)
+            }
+            JobState::Building { builder, started, .. } => self.lose(
+                format!("builder {builder} was disabled by {who}"),
+                builder,
+                *started,
+                now,
+                patience,
+            ),
+            // Nobody is left who could confirm it.
+            JobState::Stopping { builder, started, by, .. } => {
+                let cancelled = Outcome::Cancelled { by: by.clone() };
+                self.settle(cancelled, Some(*started), Some(builder.clone()), now)
+            }
+        }
     }
 
     fn back_to_waiting(&mut self, why: String, now: Stamp, patience: &Patience) -> Option<Effect> {

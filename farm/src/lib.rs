@@ -6,8 +6,11 @@ pub mod api;
 pub mod arch;
 pub mod build;
 pub mod builder;
+pub mod buildroot;
+pub mod chain;
 pub mod digest;
 pub mod dispatch;
+pub mod event;
 pub mod gate;
 pub mod ids;
 pub mod job;
@@ -22,5 +25,6 @@ pub mod request;
 pub mod sig;
 pub mod snapshot;
 pub mod stamp;
+pub mod why;
 #[cfg(feature = "wire")]
 pub mod wire;

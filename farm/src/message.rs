@@ -1,9 +1,12 @@
 //! What the roles say to each other: over the bus (hurry-ups, which may be lost, doubled or late) and in the HTTP
 //! calls a builder makes about its attempt (each answered from the ledger, each safe to repeat).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+use crate::builder::Wish;
 use crate::digest::Digest;
 use crate::ids::{JobId, SnapshotId};
 use crate::outcome::Outcome;
@@ -34,19 +37,66 @@ pub struct Stop {
     pub turn: u32,
 }
 
-/// Builder to scheduler: I am here, and this is what I have. Sent at start, every few seconds, and when a slot falls free.
+/// Builder to hub, `POST /api/v1/builders/{name}/presence` with the builder's own secret: I am here, and this is what I
+/// have. Sent at start, every few seconds, and when it begins to drain. Repeatable; what an earlier life says after a later one
+/// changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Presence {
     /// The builder's name.
     pub builder: String,
-    /// What it runs.
+    /// When this life of the builder began, by its own clock. A later life knows nothing of the attempts of an earlier one.
+    pub born: Stamp,
+    /// The time by the builder's clock as this was sent.
+    pub clock: Stamp,
+    /// The program's version.
+    pub version: String,
+    /// What it runs natively.
     pub arches: Vec<Arch>,
+    /// What it runs under qemu-user emulation besides.
+    pub emulated: Vec<Arch>,
     /// How many jobs it takes at once.
     pub slots: u32,
+    /// MiB of memory all its jobs together may use.
+    pub memory_mb: u64,
+    /// MiB of disk all its jobs together may use.
+    pub disk_mb: u64,
+    /// What its operator says of it (`ssd`, `big`); a target may ask for labels.
+    pub labels: BTreeSet<String>,
     /// The attempts it has now.
     pub running: Vec<(JobId, u32)>,
     /// It takes nothing new and leaves when the last attempt ends.
     pub draining: bool,
+}
+
+/// Hub to builder, in answer to a presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Welcome {
+    /// What the farm's operators want of the builder.
+    pub wish: Wish,
+    /// The time by the hub's clock.
+    pub clock: Stamp,
+}
+
+/// Builder to hub, `POST /api/v1/builders/enrol`: a new builder shows its one-time token and learns its own secret.
+/// Repeatable with the same key for as long as the builder has not reported: an answer may be lost.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Enrol {
+    /// The token an admin made for it.
+    pub token: String,
+    /// The secret the builder made for itself, 64 hexadecimal digits; the hub keeps only its digest.
+    pub secret: String,
+}
+
+/// Hub to builder, in answer to an enrolment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Enrolled {
+    /// What the builder is called from now on: the token was made for this name.
+    pub builder: String,
 }
 
 /// Builder to hub, `POST /api/v1/attempts/{job}/{turn}/claim`: I take up the offer. Repeatable with the same token.
@@ -55,8 +105,11 @@ pub struct Presence {
 pub struct Claim {
     /// The offer's ticket.
     pub ticket: String,
-    /// The builder's name.
+    /// The builder's name: the one whose secret the call shows as `Authorization: Bearer`.
     pub builder: String,
+    /// When this life of the builder began, as in [`Presence::born`].
+    #[serde(default)]
+    pub born: Stamp,
     /// SHA-256 of the token the builder made for this attempt and will send as `Authorization: Bearer`.
     pub token_digest: Digest,
 }

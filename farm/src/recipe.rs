@@ -25,6 +25,26 @@ pub struct Recipe {
     pub macros: BTreeMap<String, String>,
     /// What the work may use.
     pub limits: Limits,
+    /// May compilers take results from the target's ccache on the builder, and leave theirs there?
+    #[serde(default)]
+    pub ccache: bool,
+    /// With which other jobs it may share what a builder keeps for later; with none when absent.
+    #[serde(default)]
+    pub sharing: Option<Sharing>,
+}
+
+/// The circle within which builders reuse what a job left there (roots).
+///
+/// Everybody in a circle may do harm to everybody else in it: a source package is read by root's tools while its root
+/// is made. So the circle is one target, whose packagers trust each other anyway, and scratch builds, which are made of
+/// anybody's sources, have one of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Sharing {
+    /// The target.
+    pub target: String,
+    /// Is it the circle of the target's scratch builds?
+    pub scratch: bool,
 }
 
 /// The kinds of work.

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+use crate::chain::Link;
 use crate::ids::{BuildId, JobId, Minter, PromotionId, RequestId, SnapshotId};
 use crate::job::{Class, Job, JobKind, JobState};
 use crate::outcome::Outcome;
-use crate::recipe::{Input, Recipe, RepoSource, Work};
+use crate::recipe::{Input, Recipe, RepoSource, Sharing, Work};
 use crate::sig::Project;
 use crate::stamp::Stamp;
 
@@ -36,6 +37,9 @@ pub struct Request {
     pub created: Stamp,
     /// The request this one repeats, if it is a retry.
     pub retry_of: Option<RequestId>,
+    /// The chain it is part of: its requests order themselves by what they need of each other.
+    #[serde(default)]
+    pub chain: Option<Link>,
     /// How it ended, once it has.
     pub closed: Option<Closed>,
 }
@@ -278,7 +282,7 @@ fn first_failure(jobs: &[Job]) -> Option<Verdict> {
 }
 
 /// What a source RPM says about where it builds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceArches {
     /// `ExclusiveArch`; empty means every one.
     pub exclusive: BTreeSet<String>,
@@ -289,7 +293,7 @@ pub struct SourceArches {
 }
 
 /// The architectures to build on: those of the target that the source RPM allows, or the first of them when the
-/// result is the same everywhere.
+/// result is the same everywhere; so give them with the easiest first.
 ///
 /// # Errors
 /// One sentence, when none is left.
@@ -331,10 +335,16 @@ pub struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The job that makes the source RPM, on the target's first architecture.
-    pub fn srpm(&mut self, project: &Project, tree: Input, spec: String, sources: Vec<Input>) -> Option<Job> {
-        let arch = *project.arches.first()?;
-        Some(self.job(project, JobKind::Srpm, arch, Work::Srpm { tree, spec, sources }, Vec::new()))
+    /// The job that makes the source RPM, on whichever of the target's architectures that is easiest.
+    pub fn srpm(
+        &mut self,
+        project: &Project,
+        arch: Arch,
+        tree: Input,
+        spec: String,
+        sources: Vec<Input>,
+    ) -> Job {
+        self.job(project, JobKind::Srpm, arch, Work::Srpm { tree, spec, sources }, Vec::new())
     }
 
     /// One build job for each architecture.
@@ -382,6 +392,8 @@ impl Planner<'_> {
             class: self.class,
             kind,
             arch,
+            labels: project.labels.clone(),
+            height: 0,
             created: self.now,
             recipe: Recipe {
                 image: project.image_for(arch),
@@ -389,6 +401,8 @@ impl Planner<'_> {
                 work,
                 repos,
                 macros: project.all_macros(),
+                ccache: project.ccache,
+                sharing: Some(Sharing { target: project.target(), scratch: self.class == Class::Scratch }),
                 limits: project.limits.clone(),
             },
             turn: 0,

@@ -85,6 +85,7 @@ fn sigs(names: &[String]) -> Community {
             title: name.clone(),
             members: [(name.clone(), [Role::Maintainer].into())].into(),
             projects: Vec::new(),
+            share: ::farm::sig::Share::default(),
         })
     })
 }

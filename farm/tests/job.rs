@@ -13,7 +13,14 @@ use farm::stamp::Stamp;
 use proptest::prelude::*;
 use sample::{at, digest, job};
 
-const PATIENCE: Patience = Patience { offer_ms: 10, lease_ms: 30, stop_ms: 20, max_tries: 2, backoff_ms: 5 };
+const PATIENCE: Patience = Patience {
+    offer_ms: 10,
+    lease_ms: 30,
+    stop_ms: 20,
+    max_tries: 2,
+    backoff_ms: 5,
+    usage_half_life_s: 21_600,
+};
 const MAX_DEPTH: usize = 9;
 
 fn ticket(turn: u32) -> Digest {
@@ -99,7 +106,13 @@ impl Step {
             Step::Offer => Event::Offer { builder: "b".into(), ticket: ticket(job.turn + 1) },
             Step::Claim(of) => {
                 let (turn, secret) = of.turn(job);
-                Event::Claim { turn, ticket: ticket(secret), builder: "b".into(), token: token(secret) }
+                Event::Claim {
+                    turn,
+                    ticket: ticket(secret),
+                    builder: "b".into(),
+                    token: token(secret),
+                    born: ::farm::stamp::Stamp::ZERO,
+                }
             }
             Step::Beat(of) => {
                 let (turn, secret) = of.turn(job);
@@ -297,7 +310,13 @@ fn a_repeated_claim_is_answered_and_changes_nothing() {
     let job = building();
     assert_eq!(moved(&job, Step::Claim(Of::Now), 9), (job.clone(), None));
     // With the ticket alone, which somebody may have overheard, a running attempt is not taken over.
-    let taken = Event::Claim { turn: 1, ticket: ticket(1), builder: "thief".into(), token: digest("thief") };
+    let taken = Event::Claim {
+        turn: 1,
+        ticket: ticket(1),
+        builder: "thief".into(),
+        token: digest("thief"),
+        born: ::farm::stamp::Stamp::ZERO,
+    };
     assert_eq!(job.on(taken, at(9), &PATIENCE), Err(Refused::Stale));
 }
 
@@ -307,7 +326,13 @@ fn an_offer_that_lapsed_cannot_be_claimed() {
     let waiting = moved(&offered, Step::Lapse, 10).0;
     let again = moved(&waiting, Step::Offer, 10).0;
     for job in [&waiting, &again] {
-        let late = Event::Claim { turn: 1, ticket: ticket(1), builder: "b".into(), token: token(1) };
+        let late = Event::Claim {
+            turn: 1,
+            ticket: ticket(1),
+            builder: "b".into(),
+            token: token(1),
+            born: ::farm::stamp::Stamp::ZERO,
+        };
         assert_eq!(job.on(late, at(11), &PATIENCE), Err(Refused::Stale));
     }
     assert_eq!(again.tries, 0, "an offer is no try");

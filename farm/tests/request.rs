@@ -26,6 +26,7 @@ fn request(kind: RequestKind) -> Request {
         created: at(0),
         retry_of: None,
         closed: None,
+        chain: None,
     }
 }
 
@@ -55,7 +56,13 @@ fn offered(number: u64) -> Job {
 }
 
 fn building(number: u64) -> Job {
-    let state = JobState::Building { builder: "b".into(), token: digest("t"), started: at(1), lease: at(9) };
+    let state = JobState::Building {
+        builder: "b".into(),
+        token: digest("t"),
+        started: at(1),
+        lease: at(9),
+        born: ::farm::stamp::Stamp::ZERO,
+    };
     in_state(number, JobKind::Build, state)
 }
 
@@ -300,7 +307,8 @@ fn planned_jobs_carry_what_the_project_says() {
     let mut planner = Planner { minter: &mut minter, now: at(7), request: id(9_000), class: Class::Release };
     let input = |name: &str| Input { name: name.into(), digest: digest(name), size: 1 };
     let mut all = planner.builds(&project, &input("hello.src.rpm"), &project.arches, &[]);
-    all.extend(planner.srpm(&project, input("tree.tar"), "hello.spec".into(), vec![input("hello.tar.gz")]));
+    let sources = vec![input("hello.tar.gz")];
+    all.push(planner.srpm(&project, Arch::X86_64, input("tree.tar"), "hello.spec".into(), sources));
     all.push(planner.test(&project, "runs", Arch::Aarch64, None, vec!["hello-2.10-1.x86_64".into()], vec![]));
     assert_eq!(
         all.iter().map(|job| job.arch).collect::<Vec<_>>(),

@@ -95,6 +95,7 @@ fn the_readme_lists_every_key() {
     for (before, form) in [
         (String::new(), "KEY"),
         ("name = 'a'\n[[member]]".into(), "KEY"),
+        ("name = 'a'\n[share]".into(), "KEY"),
         (project.to_owned(), "KEY"),
         (format!("{project}[[project.external-repo]]"), "KEY"),
         (format!("{project}[project.tests]"), "KEY"),
@@ -107,6 +108,7 @@ fn the_readme_lists_every_key() {
             let row = |cell: &str| readme.contains(&format!("| `{cell}` |"));
             let named = form.replace("KEY", &key);
             let listed = row(&named)
+                || row(&format!("[{named}]"))
                 || row(&format!("[[{named}]]"))
                 || row(&format!("[[project.{named}]]"))
                 || row(&format!("[project.{named}]"));
@@ -166,6 +168,7 @@ dist = 'el9'
 arches = []
 packages = ['../x']
 image = '-rm'
+labels = ['ssd', 'a,b']
 macros = { 'a b' = 'x' }
 branches = ['c9s-sig/x']
 inherit = ['storage9s-gluster-11']
@@ -179,9 +182,28 @@ suites = { repo = 'storage', branch = '--upload-pack=x' }
     let found = faults(text);
     let mut lines: Vec<usize> = found.faults.iter().map(|fault| fault.line.unwrap()).collect();
     lines.sort_unstable();
-    assert_eq!(lines, [1, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 20, 20], "{found}");
+    assert_eq!(lines, [1, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 20, 21, 21], "{found}");
     assert!(found.faults.iter().all(|fault| !fault.fix.is_empty()));
     assert!(found.to_string().starts_with("sig.toml:1: `Demo` is not a SIG name (fix: lower-case"));
+}
+
+#[test]
+fn a_share_has_bounds() {
+    let share =
+        |text: &str| parse("sig.toml", &format!("name = 'a'\n[share]\n{text}\n")).map(|sig| sig.share);
+    let given = |weight, cap| Ok(farm::sig::Share { weight, cap });
+    assert_eq!(share(""), given(1, None));
+    assert_eq!(share("weight = 100\ncap = 1"), given(100, Some(1)));
+    for (text, line, what) in [
+        ("weight = 0", 3, "0 is not a weight"),
+        ("weight = 101", 3, "101 is not a weight"),
+        ("weight = 3\ncap = 0", 4, "nothing of this SIG would ever be built"),
+        ("weight = -1", 3, "-1"),
+    ] {
+        let fault = &share(text).unwrap_err().faults[0];
+        assert_eq!(fault.line, Some(line), "{text}");
+        assert!(fault.what.contains(what), "{fault:?}");
+    }
 }
 
 #[test]

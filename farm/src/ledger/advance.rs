@@ -15,7 +15,7 @@ fn one_row(changed: u64, table: &'static str, id: &impl ToString) -> Result<()> 
 impl Tx {
     pub(super) async fn advance_job(&mut self, version: i64, next: &Job) -> Result<()> {
         let sql =
-            "UPDATE job SET version = version + 1, phase = $3, due = $4, builder = $5, avoid = $6, doc = $7
+            "UPDATE job SET version = version + 1, phase = $3, due = $4, builder = $5, avoid = $6, began = $7, doc = $8
                    WHERE id = $1 AND version = $2";
         let holder = if matches!(next.state, JobState::Done { .. }) { None } else { next.builder() };
         let changed = execute!(
@@ -27,6 +27,7 @@ impl Tx {
             next.due().map(Stamp::millis),
             holder,
             super::jobs::avoided(next),
+            next.began().map(Stamp::millis),
             to_doc("job", &next.id, next)?,
         )?;
         one_row(changed, "job", &next.id)

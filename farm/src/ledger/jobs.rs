@@ -1,8 +1,11 @@
 //! Jobs: the backlog, what is at work, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, kept, parsed, to_doc};
+use super::{
+    Kept, LedgerError, Result, Tx, counted, execute, fetch, from_doc, kept, parsed, size_in, size_out, to_doc,
+};
+use crate::arch::Arch;
 use crate::dispatch::Candidate;
 use crate::ids::{JobId, RequestId};
 use crate::job::{Class, Effect, Event, Job, Patience, Refused};
@@ -46,7 +49,7 @@ pub(super) fn avoided(job: &Job) -> String {
     names.join(",")
 }
 
-fn class_in(class: Class) -> &'static str {
+pub(super) fn class_in(class: Class) -> &'static str {
     match class {
         Class::Release => "release",
         Class::Push => "push",
@@ -55,8 +58,32 @@ fn class_in(class: Class) -> &'static str {
     }
 }
 
-fn class_out(text: &str) -> Result<Class> {
+pub(super) fn class_out(text: &str) -> Result<Class> {
     from_doc("job", &format!("\"{text}\""))
+}
+
+/// What jobs take of a builder together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many there are, offered or at work.
+    pub jobs: u32,
+    /// MiB of memory they may use.
+    pub memory_mb: u64,
+    /// MiB of disk they may use.
+    pub disk_mb: u64,
+}
+
+fn held_out((jobs, memory_mb, disk_mb): (i64, i64, i64)) -> Held {
+    Held {
+        jobs: u32::try_from(jobs).unwrap_or(u32::MAX),
+        memory_mb: size_out(memory_mb),
+        disk_mb: size_out(disk_mb),
+    }
+}
+
+/// The words of a list that is kept as one text.
+fn words<T: FromIterator<String>>(text: &str) -> T {
+    text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 impl Tx {
@@ -65,8 +92,10 @@ impl Tx {
     /// # Errors
     /// When the database fails.
     pub async fn insert_job(&mut self, job: &Job) -> Result<()> {
-        let sql = "INSERT INTO job (id, version, request, sig, class, arch, phase, due, builder, avoid, created, doc)
-                   VALUES ($1, 0, $2, $3, $4, $5, $6, $7, NULL, '', $8, $9)";
+        let sql =
+            "INSERT INTO job (id, version, request, sig, class, arch, phase, due, builder, avoid, created,
+                       labels, height, memory_mb, disk_mb, doc)
+                   VALUES ($1, 0, $2, $3, $4, $5, $6, $7, NULL, '', $8, $9, $10, $11, $12, $13)";
         execute!(
             self,
             sql,
@@ -78,12 +107,16 @@ impl Tx {
             job.phase(),
             job.due().map(Stamp::millis),
             job.created.millis(),
+            job.labels.iter().map(String::as_str).collect::<Vec<_>>().join(","),
+            i64::from(job.height),
+            size_in(job.recipe.limits.memory_mb),
+            size_in(job.recipe.limits.disk_mb),
             to_doc("job", &job.id, job)?,
         )?;
         for input in job.recipe.work.inputs() {
             self.hold(&format!("job:{}", job.id), &input.digest).await?;
         }
-        Ok(())
+        self.note_job(job, 0, job.created).await
     }
 
     /// A job.
@@ -128,58 +161,65 @@ impl Tx {
         patience: &Patience,
     ) -> Result<Stepped, StepError> {
         let before = self.job(id).await?.ok_or(StepError::Unknown(id))?;
+        let trouble = counted::trouble(&event, &before.state);
         let (job, effect) = before.on(event, now, patience)?;
         if job != before.value {
             self.advance_job(before.version, &job).await?;
+            // A beat is no change that anybody needs to hear of.
+            if job.phase() != before.phase() {
+                self.note_job(&job, before.version + 1, now).await?;
+            }
+            counted::job(&before, &job, trouble, now);
+            self.note_use(&before.value, &job, now, patience).await?;
         }
         Ok(Stepped { job, effect })
     }
 
-    /// Jobs that may be offered now: of each SIG and architecture the most urgent, then the oldest, at most `each`.
+    /// Jobs that may be offered now: of each SIG, architecture and class those with the longest row behind them, then
+    /// the oldest, at most `each`.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn backlog(&mut self, now: Stamp, each: u32) -> Result<Vec<Candidate>> {
-        let sql = "SELECT id, sig, class, arch, avoid, created FROM (
-                       SELECT id, sig, class, arch, avoid, created, ROW_NUMBER() OVER (
-                           PARTITION BY sig, arch ORDER BY CASE class
-                               WHEN 'release' THEN 0 WHEN 'push' THEN 1 WHEN 'scratch' THEN 2 ELSE 3 END, created, id
-                       ) AS place FROM job WHERE phase = 'waiting' AND due <= $1
-                   ) AS ranked WHERE place <= $2 ORDER BY id";
-        let rows = fetch!(
-            fetch_all,
-            self,
-            (String, String, String, String, String, i64),
-            sql,
-            now.millis(),
-            i64::from(each)
-        )?;
+        type Row = (String, String, String, String, String, String, i64, i64, i64, i64, i64);
+        // The places are given by the index alone; the rows themselves are read for those that are wanted. `+due` keeps
+        // SQLite from the index by `due`, which would have it sort every row that waits.
+        let sql =
+            "SELECT job.id, sig, class, arch, avoid, labels, height, memory_mb, disk_mb, created, due FROM (
+                       SELECT id AS ranked_id, ROW_NUMBER() OVER (
+                           PARTITION BY sig, arch, class ORDER BY height DESC, created, id
+                       ) AS place FROM job WHERE phase = 'waiting' AND +due <= $1
+                   ) AS ranked JOIN job ON job.id = ranked_id WHERE place <= $2 ORDER BY job.id";
+        let rows = fetch!(fetch_all, self, Row, sql, now.millis(), i64::from(each))?;
         rows.into_iter()
-            .map(|(id, sig, class, arch, avoid, created)| {
+            .map(|(id, sig, class, arch, avoid, labels, height, memory_mb, disk_mb, created, due)| {
                 Ok(Candidate {
                     job: parsed("job", &id)?,
                     sig,
                     class: class_out(&class)?,
                     arch: parsed("job", &arch)?,
+                    labels: words::<BTreeSet<String>>(&labels),
+                    memory_mb: size_out(memory_mb),
+                    disk_mb: size_out(disk_mb),
+                    height: u32::try_from(height).unwrap_or(0),
                     created: Stamp::from_millis(created),
-                    avoid: avoid.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+                    since: Stamp::from_millis(due),
+                    avoid: words::<Vec<String>>(&avoid),
                 })
             })
             .collect()
     }
 
-    /// Jobs whose deadline has passed: offers nobody took, leases nobody renewed, stops nobody confirmed.
+    /// Jobs whose deadline has passed: offers nobody took, stops nobody confirmed, and, if `leases` count, leases
+    /// nobody renewed.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn overdue(&mut self, now: Stamp) -> Result<Vec<JobId>> {
-        let rows = fetch!(
-            fetch_all,
-            self,
-            (String,),
-            "SELECT id FROM job WHERE phase IN ('offered', 'building', 'stopping') AND due <= $1 ORDER BY due",
-            now.millis()
-        )?;
+    pub async fn overdue(&mut self, now: Stamp, leases: bool) -> Result<Vec<JobId>> {
+        let sql = "SELECT id FROM job WHERE due <= $1 AND (
+                       phase IN ('offered', 'stopping') OR (phase = 'building' AND $2 = 1)
+                   ) ORDER BY due";
+        let rows = fetch!(fetch_all, self, (String,), sql, now.millis(), i64::from(leases))?;
         rows.into_iter().map(|(id,)| parsed("job", &id)).collect()
     }
 
@@ -214,15 +254,42 @@ impl Tx {
         Ok(rows.into_iter().map(|(name, count)| (name, u32::try_from(count).unwrap_or(u32::MAX))).collect())
     }
 
-    /// How many jobs each SIG has offered or at work.
+    /// What each builder holds.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn running_by_sig(&mut self) -> Result<BTreeMap<String, u32>> {
-        let sql =
-            "SELECT sig, COUNT(*) FROM job WHERE phase IN ('offered', 'building', 'stopping') GROUP BY sig";
-        let rows = fetch!(fetch_all, self, (String, i64), sql)?;
-        Ok(rows.into_iter().map(|(name, count)| (name, u32::try_from(count).unwrap_or(u32::MAX))).collect())
+    pub async fn holdings(&mut self) -> Result<BTreeMap<String, Held>> {
+        let sql = "SELECT builder, COUNT(*), CAST(SUM(memory_mb) AS BIGINT), CAST(SUM(disk_mb) AS BIGINT) FROM job
+                   WHERE phase IN ('offered', 'building', 'stopping') AND builder IS NOT NULL GROUP BY builder";
+        let rows = fetch!(fetch_all, self, (String, i64, i64, i64), sql)?;
+        Ok(rows
+            .into_iter()
+            .map(|(name, jobs, memory, disk)| (name, held_out((jobs, memory, disk))))
+            .collect())
+    }
+
+    /// What one builder holds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn held_by(&mut self, builder: &str) -> Result<Held> {
+        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(memory_mb), 0) AS BIGINT),
+                       CAST(COALESCE(SUM(disk_mb), 0) AS BIGINT)
+                   FROM job WHERE phase IN ('offered', 'building', 'stopping') AND builder = $1";
+        Ok(held_out(fetch!(fetch_one, self, (i64, i64, i64), sql, builder)?))
+    }
+
+    /// How many jobs a SIG has offered or at work on an architecture. Until this transaction ends nobody else is told,
+    /// so that its cap is not passed by two at once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn held_by_sig_locked(&mut self, sig: &str, arch: Arch) -> Result<u32> {
+        self.lock(&format!("cap {sig} {arch}")).await?;
+        let sql = "SELECT COUNT(*) FROM job
+                   WHERE phase IN ('offered', 'building', 'stopping') AND sig = $1 AND arch = $2";
+        let (held,) = fetch!(fetch_one, self, (i64,), sql, sig, arch.as_str())?;
+        Ok(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     /// How many jobs are in each phase.

@@ -12,56 +12,46 @@ mod advance;
 mod artifacts;
 mod builders;
 mod builds;
+mod counted;
+mod db;
+mod duty;
+mod enrolments;
+mod events;
+mod figures;
 mod jobs;
+mod lanes;
 mod people;
+mod presences;
 mod promotions;
+mod pulse;
 mod repos;
 mod requests;
 mod results;
 mod sigs;
+mod sources;
+mod timing;
+mod usage;
 
 use std::ops::Deref;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Postgres, Sqlite, Transaction};
 
 pub use artifacts::{Artifact, LookasideFile};
 pub use builds::BuildFilter;
-pub use jobs::{StepError, Stepped};
+pub use db::{Db, Migrated, is_postgres};
+pub use enrolments::Enrolling;
+pub use figures::{Outbox, Queue};
+pub use jobs::{Held, StepError, Stepped};
 pub use people::Person;
+pub use presences::Reported;
 pub use promotions::PromotionFilter;
-pub use repos::Repo;
+pub use pulse::Pulse;
+pub use repos::{LayerState, Repo};
 pub use requests::{PushSeen, RequestFilter};
-
-/// How long a connection attempt, or a wait for SQLite's write lock, may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections that read from SQLite at once.
-const LITE_READERS: u32 = 4;
-/// SQLite's code for a file that is busy.
-const LITE_BUSY: &str = "5";
-/// Between two tries to open a file that is busy.
-const LITE_RETRY: Duration = Duration::from_millis(20);
-/// Connections to PostgreSQL.
-const PG_CONNECTIONS: u32 = 16;
-
-/// The ledger's database.
-#[derive(Clone, Debug)]
-pub enum Db {
-    /// A file.
-    Lite {
-        /// The one connection that writes.
-        writer: SqlitePool,
-        /// Read-only connections.
-        readers: SqlitePool,
-    },
-    /// A server.
-    Pg(PgPool),
-}
+pub use sources::Concerned;
 
 /// A transaction; dropped without [`Tx::commit`] it leaves nothing behind.
 #[derive(Debug)]
@@ -94,9 +84,19 @@ pub enum LedgerError {
     /// The database is away, full, or refuses.
     #[error("the database failed: {0}")]
     Sql(#[from] sqlx::Error),
-    /// The schema could not be brought up to date, or is newer than this program.
-    #[error("the database's schema does not fit this program: {0}")]
+    /// The schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
+    /// The schema is another than the one this program knows.
+    #[error("the ledger has schema {found}, this program knows {known}: {fix}")]
+    OtherSchema {
+        /// The ledger's.
+        found: i64,
+        /// This program's.
+        known: i64,
+        /// What to do.
+        fix: &'static str,
+    },
     /// A row does not hold what this program wrote.
     #[error("row {id} of table {table} is unreadable: {why}")]
     Corrupt {
@@ -152,94 +152,6 @@ macro_rules! fetch {
 }
 
 pub(crate) use {execute, fetch};
-
-impl Db {
-    /// Opens `sqlite:<path>` (made when it does not exist) or `postgres://…` and brings the schema up to date.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, or has a newer schema than this program knows.
-    pub async fn open(url: &str) -> Result<Db> {
-        let migrations = sqlx::migrate!("./migrations");
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let options = PgConnectOptions::from_str(url)?;
-            let pool = PgPoolOptions::new()
-                .max_connections(PG_CONNECTIONS)
-                .acquire_timeout(PATIENCE)
-                .connect_with(options)
-                .await?;
-            migrations.run(&pool).await?;
-            return Ok(Db::Pg(pool));
-        }
-        let options = SqliteConnectOptions::from_str(url)?
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(PATIENCE)
-            .foreign_keys(true);
-        let writer = lite_writer(options.clone().create_if_missing(true)).await?;
-        // SQLite has no lock for migrations of its own: without this one, two processes that are started at once would
-        // both make the tables.
-        let mut alone = writer.begin_with("BEGIN IMMEDIATE").await?;
-        migrations.run_direct(None, &mut *alone, false).await?;
-        alone.commit().await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(LITE_READERS)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options.read_only(true))
-            .await?;
-        Ok(Db::Lite { writer, readers })
-    }
-
-    /// Begins a transaction that may write. On SQLite it takes the write lock at once: one that reads first and takes
-    /// the lock later fails when another has written in between.
-    ///
-    /// # Errors
-    /// When no connection is to be had.
-    pub async fn write(&self) -> Result<Tx> {
-        Ok(match self {
-            Db::Lite { writer, .. } => Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Db::Pg(pool) => Tx::Pg(pool.begin().await?),
-        })
-    }
-
-    /// Begins a transaction that only reads.
-    ///
-    /// # Errors
-    /// When no connection is to be had.
-    pub async fn read(&self) -> Result<Tx> {
-        Ok(match self {
-            Db::Lite { readers, .. } => Tx::Lite(readers.begin().await?),
-            Db::Pg(pool) => Tx::Pg(pool.begin().await?),
-        })
-    }
-
-    /// Closes every connection, waiting for open transactions.
-    pub async fn close(&self) {
-        match self {
-            Db::Lite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Db::Pg(pool) => pool.close().await,
-        }
-    }
-}
-
-/// Opens the one connection that writes to a file. When two processes open a new file at once, one is told that it is
-/// busy without being made to wait for the other: SQLite does so while a file becomes a WAL database.
-async fn lite_writer(options: SqliteConnectOptions) -> Result<SqlitePool> {
-    let begun = Instant::now();
-    loop {
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
-        match pool.connect_with(options.clone()).await {
-            Err(sqlx::Error::Database(error))
-                if error.code().as_deref() == Some(LITE_BUSY) && begun.elapsed() < PATIENCE =>
-            {
-                tokio::time::sleep(LITE_RETRY).await;
-            }
-            opened => return Ok(opened?),
-        }
-    }
-}
 
 impl Tx {
     /// Makes everything done in the transaction so.

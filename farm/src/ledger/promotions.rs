@@ -1,6 +1,6 @@
 //! Promotions.
 
-use super::{Kept, LedgerError, Result, Tx, execute, fetch, kept, parsed, to_doc};
+use super::{Kept, LedgerError, Result, Tx, counted, execute, fetch, kept, parsed, to_doc};
 use crate::ids::PromotionId;
 use crate::promotion::{Promotion, PromotionEvent};
 use crate::stamp::Stamp;
@@ -45,7 +45,7 @@ impl Tx {
             i64::from(promotion.is_settled()),
             to_doc("promotion", &promotion.id, promotion)?,
         )?;
-        Ok(())
+        self.note_promotion(promotion, 0, promotion.created).await
     }
 
     /// A promotion.
@@ -103,6 +103,8 @@ impl Tx {
     ) -> Result<Promotion> {
         let next = before.on(event, now).map_err(|refused| LedgerError::Refused(refused.to_string()))?;
         self.advance_promotion(before.version, &next).await?;
+        self.note_promotion(&next, before.version + 1, now).await?;
+        counted::promotion(&next, now);
         Ok(next)
     }
 }

@@ -6,6 +6,7 @@ use crate::ids::SnapshotId;
 use crate::recipe::{RepoOrigin, RepoSource};
 use crate::sig::Layer;
 use crate::snapshot::Snapshot;
+use crate::stamp::Stamp;
 
 /// The first dnf priority that layers get; each further one is worse by [`PRIORITY_STEP`].
 const FIRST_PRIORITY: u32 = 10;
@@ -24,6 +25,25 @@ pub struct Repo {
     pub wanted: i64,
     /// The count that the live snapshot shows.
     pub composed: i64,
+}
+
+/// A layer, and what its repo shows now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerState {
+    /// The layer.
+    pub layer: Layer,
+    /// Its repo, when it is one of the farm's.
+    pub repo: Option<Repo>,
+    /// The repo as a build installs from it now; `None` while nothing was ever published in it.
+    pub source: Option<RepoSource>,
+}
+
+impl LayerState {
+    /// Does its tag hold something that its repo does not show yet?
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.repo.as_ref().is_some_and(|repo| repo.composed < repo.wanted)
+    }
 }
 
 type Row = (String, i64, Option<String>, i64, i64, i64);
@@ -115,26 +135,52 @@ impl Tx {
     /// # Errors
     /// When the database fails.
     pub async fn layer_sources(&mut self, layers: Vec<Layer>) -> Result<Option<Vec<RepoSource>>> {
-        let mut sources = Vec::new();
+        let states = self.layer_states(layers).await?;
+        if states.iter().any(LayerState::is_behind) {
+            return Ok(None);
+        }
+        Ok(Some(states.into_iter().filter_map(|state| state.source).collect()))
+    }
+
+    /// Layers in their order, each with what its repo shows now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn layer_states(&mut self, layers: Vec<Layer>) -> Result<Vec<LayerState>> {
+        let mut states = Vec::new();
         let mut priority = FIRST_PRIORITY;
         for layer in layers {
-            let (name, origin) = match layer {
+            let (repo, source) = match &layer {
                 Layer::Tag { tag } => {
-                    let repo = self.repo(&tag).await?;
-                    if repo.composed < repo.wanted {
-                        return Ok(None);
-                    }
-                    match repo.current {
-                        Some(id) => (tag, RepoOrigin::Snapshot { id }),
-                        None => continue,
-                    }
+                    let repo = self.repo(tag).await?.value;
+                    let source = repo.current.map(|id| (tag.clone(), RepoOrigin::Snapshot { id }));
+                    (Some(repo), source)
                 }
-                Layer::External(repo) => (repo.name, RepoOrigin::External { baseurl: repo.baseurl }),
+                Layer::External(repo) => {
+                    (None, Some((repo.name.clone(), RepoOrigin::External { baseurl: repo.baseurl.clone() })))
+                }
             };
-            sources.push(RepoSource { name, priority, origin });
-            priority += PRIORITY_STEP;
+            let source = source.map(|(name, origin)| RepoSource { name, priority, origin });
+            if source.is_some() {
+                priority += PRIORITY_STEP;
+            }
+            states.push(LayerState { layer, repo, source });
         }
-        Ok(Some(sources))
+        Ok(states)
+    }
+
+    /// The NVRs of the builds a candidate tag holds and a snapshot of it lacks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lacking(&mut self, tag: &str, snapshot: SnapshotId) -> Result<Vec<String>> {
+        let shown = self.snapshot(snapshot).await?.map(|snapshot| snapshot.members).unwrap_or_default();
+        let sql = "SELECT m.build, b.nvr FROM membership m JOIN build b ON b.id = m.build WHERE m.tag = $1
+                   ORDER BY m.package";
+        let held = fetch!(fetch_all, self, (String, String), sql, tag)?;
+        let shown: std::collections::BTreeSet<String> =
+            shown.iter().map(|member| member.build.to_string()).collect();
+        Ok(held.into_iter().filter(|(build, _)| !shown.contains(build)).map(|(_, nvr)| nvr).collect())
     }
 
     /// Candidate repos whose live snapshot does not show their tag's content.
@@ -150,7 +196,12 @@ impl Tx {
     ///
     /// # Errors
     /// [`LedgerError::LostRace`] when the repo changed meanwhile; [`LedgerError::Refused`] for a repo the gate guards.
-    pub async fn point_candidate(&mut self, before: &Kept<Repo>, snapshot: SnapshotId) -> Result<()> {
+    pub async fn point_candidate(
+        &mut self,
+        before: &Kept<Repo>,
+        snapshot: SnapshotId,
+        now: Stamp,
+    ) -> Result<()> {
         if !before.tag.ends_with("-candidate") {
             return Err(LedgerError::Refused(format!("only the gate moves {}", before.tag)));
         }
@@ -160,14 +211,15 @@ impl Tx {
             composed: before.wanted,
             ..before.value.clone()
         };
-        self.advance_repo(before, &next).await
+        self.advance_repo(before, &next).await?;
+        self.note_repo(before, &next, now).await
     }
 
     /// Points a public repo at a snapshot the gate approved in this transaction. Gives the new revision.
     ///
     /// # Errors
     /// [`LedgerError::LostRace`] when the repo is not at the snapshot's base any more.
-    pub async fn publish(&mut self, approved: &Approved) -> Result<i64> {
+    pub async fn publish(&mut self, approved: &Approved, now: Stamp) -> Result<i64> {
         let mut before = self.repo(approved.tag()).await?;
         if before.version < 0 {
             before = self.create_repo(approved.tag()).await?;
@@ -182,6 +234,7 @@ impl Tx {
             ..before.value.clone()
         };
         self.advance_repo(&before, &next).await?;
+        self.note_repo(&before, &next, now).await?;
         Ok(next.revision)
     }
 

@@ -1,6 +1,6 @@
 //! Requests, and the pushes they come from.
 
-use super::{Kept, Result, Tx, execute, fetch, kept, parsed, to_doc};
+use super::{Kept, Result, Tx, counted, execute, fetch, kept, parsed, to_doc};
 use crate::ids::RequestId;
 use crate::request::{Closed, Request, RequestKind, Source};
 use crate::stamp::Stamp;
@@ -51,8 +51,8 @@ impl Tx {
     /// When the database fails.
     pub async fn insert_request(&mut self, request: &Request) -> Result<()> {
         let sql =
-            "INSERT INTO request (id, version, sig, target, package, kind, asked_by, open, expires, doc)
-                   VALUES ($1, 0, $2, $3, $4, $5, $6, $7, $8, $9)";
+            "INSERT INTO request (id, version, sig, target, package, kind, asked_by, open, expires, doc, chain)
+                   VALUES ($1, 0, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         execute!(
             self,
             sql,
@@ -65,6 +65,7 @@ impl Tx {
             i64::from(request.closed.is_none()),
             expires(request),
             to_doc("request", &request.id, request)?,
+            request.chain.map(|link| link.id.to_string()),
         )?;
         let input = match &request.source {
             Source::Git { tree, .. } => tree.as_ref(),
@@ -74,7 +75,7 @@ impl Tx {
         if let Some(input) = input {
             self.hold(&format!("request:{}", request.id), &input.digest).await?;
         }
-        Ok(())
+        self.note_request(request, 0, request.created).await
     }
 
     /// A request.
@@ -142,8 +143,10 @@ impl Tx {
     /// # Errors
     /// [`super::LedgerError::LostRace`] when somebody else changed it meanwhile.
     pub async fn close_request(&mut self, before: &Kept<Request>, closed: Closed) -> Result<()> {
-        let next = Request { closed: Some(closed), ..before.value.clone() };
-        self.advance_request(before.version, &next).await
+        let next = Request { closed: Some(closed.clone()), ..before.value.clone() };
+        self.advance_request(before.version, &next).await?;
+        counted::request(before, &closed);
+        self.note_request(&next, before.version + 1, closed.at).await
     }
 
     /// Closed scratch requests whose results are due to be removed.

@@ -39,6 +39,7 @@ impl Tx {
         if changes.is_empty() {
             return Ok(Ok(changes));
         }
+        let version = before.as_ref().map_or(0, |before| before.version + 1);
         match before {
             Some(before) => self.advance_sig(before.version, sig, template, by, now).await?,
             None => {
@@ -50,6 +51,7 @@ impl Tx {
                 }
             }
         }
+        self.note_sig(&sig.name, by, version, now).await?;
         Ok(Ok(changes))
     }
 

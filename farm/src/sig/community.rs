@@ -28,6 +28,15 @@ pub enum Layer {
     External(ExternalRepo),
 }
 
+/// A layer and the project that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inherited {
+    /// The layer.
+    pub layer: Layer,
+    /// The target of the project whose template has it in `inherit` or `external`, or whose own candidate it is.
+    pub by: String,
+}
+
 /// Two SIGs, or two parts of one, that cannot both be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}; {fix}")]
@@ -167,14 +176,19 @@ impl Community {
     /// layers behind them, then the external repos of all of these. A tag that appears twice counts where it appears first.
     #[must_use]
     pub fn layers(&self, project: &Project) -> Vec<Layer> {
-        let mut tags = vec![project.tag(Stage::Candidate)];
+        self.inheritance(project).into_iter().map(|inherited| inherited.layer).collect()
+    }
+
+    /// [`Community::layers`] with the reason why each is there.
+    #[must_use]
+    pub fn inheritance(&self, project: &Project) -> Vec<Inherited> {
+        let mut tags = vec![(project.tag(Stage::Candidate), project.target())];
         let mut external = Vec::new();
         let mut seen = BTreeSet::new();
         self.collect(project, &mut tags, &mut external, &mut seen);
-        tags.into_iter()
-            .map(|tag| Layer::Tag { tag })
-            .chain(external.into_iter().map(Layer::External))
-            .collect()
+        let tags = tags.into_iter().map(|(tag, by)| Inherited { layer: Layer::Tag { tag }, by });
+        let external = external.into_iter().map(|(repo, by)| Inherited { layer: Layer::External(repo), by });
+        tags.chain(external).collect()
     }
 
     /// The layers below a stage of a project: what its users have besides the repo itself.
@@ -190,21 +204,21 @@ impl Community {
     fn collect(
         &self,
         project: &Project,
-        tags: &mut Vec<String>,
-        external: &mut Vec<ExternalRepo>,
+        tags: &mut Vec<(String, String)>,
+        external: &mut Vec<(ExternalRepo, String)>,
         seen: &mut BTreeSet<String>,
     ) {
         if !seen.insert(project.stem()) {
             return;
         }
         for repo in &project.external {
-            if !external.iter().any(|known| known.baseurl == repo.baseurl) {
-                external.push(repo.clone());
+            if !external.iter().any(|(known, _)| known.baseurl == repo.baseurl) {
+                external.push((repo.clone(), project.target()));
             }
         }
         for tag in &project.inherit {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
+            if !tags.iter().any(|(known, _)| known == tag) {
+                tags.push((tag.clone(), project.target()));
             }
             if let Some((below, _)) = self.tag(tag) {
                 self.collect(below, tags, external, seen);

@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use community::{Clash, Community, Layer, PushRefused};
+pub use community::{Clash, Community, Inherited, Layer, PushRefused};
 
 use crate::arch::Arch;
 use crate::recipe::Limits;
@@ -30,6 +30,26 @@ pub struct Sig {
     pub members: BTreeMap<String, BTreeSet<Role>>,
     /// What it makes.
     pub projects: Vec<Project>,
+    /// Its share of the farm.
+    #[serde(default)]
+    pub share: Share,
+}
+
+/// A SIG's share of the farm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Share {
+    /// Machine time is divided between the SIGs that want it in the ratio of their weights; 1 to 100.
+    pub weight: u32,
+    /// Jobs it may have at work at once on each architecture; no limit when absent.
+    pub cap: Option<u32>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, cap: None }
+    }
 }
 
 /// What a member may do.
@@ -86,6 +106,12 @@ pub struct Project {
     pub scratch_days: u32,
     /// What one job may use.
     pub limits: Limits,
+    /// Labels a builder must have to do its jobs.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
+    /// May compilers use a cache that the target's builds share on each builder?
+    #[serde(default)]
+    pub ccache: bool,
 }
 
 /// A repo outside the farm.

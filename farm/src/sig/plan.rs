@@ -46,6 +46,8 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
     for (person, roles) in &sig.members {
         put(format!("member {person}"), join(roles));
     }
+    let cap = sig.share.cap.map_or_else(|| "no cap".to_owned(), |cap| format!("at most {cap} jobs at once"));
+    put(format!("share of {}", sig.name), format!("weight {}, {cap} on each architecture", sig.share.weight));
     for project in &sig.projects {
         for stage in Stage::ALL {
             put(format!("tag {}", project.tag(stage)), format!("{stage} of {}", project.folder()));
@@ -60,10 +62,16 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
         put(
             format!("target {}", project.target()),
             format!(
-                "builds on {} for {}, results go to {}, limits {}",
+                "builds on {} for {}, results go to {}, {}, {} ccache, limits {}",
                 project.image,
                 join(&project.arches),
                 project.tag(Stage::Candidate),
+                if project.labels.is_empty() {
+                    "on any builder".to_owned()
+                } else {
+                    format!("on builders labelled {}", join(&project.labels))
+                },
+                if project.ccache { "with" } else { "without" },
                 serde_json::to_string(&project.limits).unwrap_or_default(),
             ),
         );
@@ -114,6 +122,7 @@ mod tests {
     const FULL: &str = "
 name = 'demo'
 title = 'Demonstration'
+share = { weight = 2, cap = 8 }
 [[member]]
 name = 'ada'
 roles = ['maintainer', 'release-manager']
@@ -126,6 +135,8 @@ release = '2'
 dist = '9s'
 arches = ['x86_64', 'aarch64']
 packages = ['hello', 'greeter']
+labels = ['ssd', 'big']
+ccache = true
 image = 'image:$arch'
 macros = { vendor = 'Demo', dist = '.demo' }
 branches = ['c9s-sig-demo-next']

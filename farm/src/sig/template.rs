@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Clash, ExternalRepo, Project, Role, Sig, SuiteRepo, is_dist, is_name};
+use super::{Clash, ExternalRepo, Project, Role, Share, Sig, SuiteRepo, is_dist, is_name};
 use crate::arch::Arch;
 use crate::nvr::is_package_name;
 use crate::recipe::Limits;
@@ -18,6 +18,9 @@ use crate::recipe::Limits;
 pub const SCRATCH_DAYS: u32 = 7;
 /// The image builds run in unless the template says otherwise.
 pub const DEFAULT_IMAGE: &str = "grange/debian-rpm:$arch";
+
+/// The weights a SIG may have.
+const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=100;
 
 /// Something wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,17 @@ struct File {
     member: Vec<MemberEntry>,
     #[serde(default)]
     project: Vec<ProjectEntry>,
+    #[serde(default)]
+    share: ShareEntry,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ShareEntry {
+    #[serde(default)]
+    weight: Option<Spanned<u32>>,
+    #[serde(default)]
+    cap: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +114,10 @@ struct ProjectEntry {
     retention: RetentionEntry,
     #[serde(default)]
     limits: Option<Limits>,
+    #[serde(default)]
+    labels: Vec<Spanned<String>>,
+    #[serde(default)]
+    ccache: bool,
 }
 
 #[derive(Deserialize)]
@@ -255,7 +273,31 @@ impl Reader<'_> {
             name,
             members,
             projects,
+            share: self.share(&entry.share),
         }
+    }
+
+    fn share(&mut self, entry: &ShareEntry) -> Share {
+        let mut share = Share::default();
+        if let Some(weight) = &entry.weight {
+            share.weight = *weight.get_ref();
+            if !WEIGHTS.contains(&share.weight) {
+                self.fault(
+                    &weight.span(),
+                    format!("{} is not a weight", share.weight),
+                    "a number from 1 to 100; a SIG with weight 2 gets twice the machine time of one with weight 1",
+                );
+            }
+        }
+        share.cap = entry.cap.as_ref().map(|cap| *cap.get_ref());
+        if let Some(cap) = entry.cap.as_ref().filter(|cap| *cap.get_ref() == 0) {
+            self.fault(
+                &cap.span(),
+                "with a cap of 0 nothing of this SIG would ever be built".to_owned(),
+                "1 or more; leave it out for no limit",
+            );
+        }
+        share
     }
 
     fn project(&mut self, sig: &str, entry: ProjectEntry) -> Project {
@@ -285,6 +327,8 @@ impl Reader<'_> {
             suites: None,
             scratch_days: entry.retention.scratch_days,
             limits: entry.limits.unwrap_or_default(),
+            labels: BTreeSet::new(),
+            ccache: entry.ccache,
         };
         if project.arches.is_empty() {
             self.fault(
@@ -350,6 +394,11 @@ impl Reader<'_> {
                 ),
             });
         }
+        for label in &entry.labels {
+            let name =
+                self.check(label, is_label, "a label", "letters, digits, `_`, `.` and `-`, at most 40");
+            project.labels.insert(name);
+        }
         for suite in &entry.tests.required {
             let name = self.check(
                 suite,
@@ -396,6 +445,12 @@ pub fn is_person(text: &str) -> bool {
 #[must_use]
 pub fn is_suite(text: &str) -> bool {
     within(text, 64, "_-") && !text.starts_with('-')
+}
+
+/// Is this a label a builder may have and a target may ask for: letters, digits, `_`, `.` and `-`, at most 40?
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    within(text, 40, "._-")
 }
 
 /// Is this a repo's path on the git server: two safe segments, such as `rpms/hello`?

@@ -53,9 +53,15 @@ async fn contract_a_newer_schema_is_refused(db: Db) {
             Server::named().unwrap().url(pool.connect_options().get_database().unwrap())
         }
     };
-    let refused = Db::open(&url).await.unwrap_err();
-    assert!(matches!(refused, LedgerError::Schema(_)), "{refused}");
-    assert!(refused.to_string().contains("9999"), "{refused}");
+    let known = Db::known_schema();
+    for refused in [Db::open(&url).await.unwrap_err(), Db::open_known(&url).await.unwrap_err()] {
+        assert!(
+            matches!(&refused, LedgerError::OtherSchema { found: 9999, known: ours, .. } if *ours == known),
+            "{refused}"
+        );
+        let said = refused.to_string();
+        assert!(said.contains("schema 9999") && said.contains(&format!("knows {known}")), "{said}");
+    }
 }
 
 async fn fill(db: &Db) {

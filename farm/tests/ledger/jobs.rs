@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use farm::arch::Arch;
 use farm::ids::{JobId, RequestId};
 use farm::job::{Class, Effect, Event, JobState, Patience, Refused};
-use farm::ledger::{Db, StepError};
+use farm::ledger::{Db, Held, StepError};
 use farm::outcome::Outcome;
 
 use crate::on_both;
@@ -43,7 +43,12 @@ async fn contract_a_job_walks_from_the_backlog_to_its_end(db: Db) {
     assert_eq!((at_work.version, at_work.turn, at_work.tries), (3, 1, 1));
     assert!(at_work.admits(1, &digest("token")) && !at_work.admits(1, &digest("another")));
     assert_eq!(tx.held_by_builder().await.unwrap(), BTreeMap::from([("b1".to_owned(), 1)]));
-    assert_eq!(tx.running_by_sig().await.unwrap(), BTreeMap::from([("storage".to_owned(), 1)]));
+    assert_eq!(tx.held_by("b1").await.unwrap(), Held { jobs: 1, memory_mb: 4_096, disk_mb: 3_072 });
+    assert_eq!(
+        tx.holdings().await.unwrap(),
+        BTreeMap::from([("b1".to_owned(), tx.held_by("b1").await.unwrap())])
+    );
+    assert_eq!(tx.held_by("b2").await.unwrap(), Held::default());
     assert_eq!(tx.backlog(NOON, 9).await.unwrap().len(), 2);
     drop(tx);
 
@@ -56,7 +61,7 @@ async fn contract_a_job_walks_from_the_backlog_to_its_end(db: Db) {
     let mut tx = db.read().await.unwrap();
     assert!(tx.job(first.id).await.unwrap().unwrap().passed());
     assert_eq!(tx.held_by_builder().await.unwrap(), BTreeMap::new());
-    assert_eq!(tx.running_by_sig().await.unwrap(), BTreeMap::new());
+    assert_eq!(tx.holdings().await.unwrap(), BTreeMap::new());
     assert_eq!(
         tx.jobs_by_phase().await.unwrap(),
         BTreeMap::from([("waiting".to_owned(), 2), ("done".to_owned(), 1)])
@@ -99,14 +104,26 @@ async fn contract_the_backlog_is_cut_behind_the_most_urgent(db: Db) {
     let found = async |tx: &mut farm::ledger::Tx, each| {
         tx.backlog(NOON, each).await.unwrap().iter().map(|candidate| candidate.job).collect::<Vec<JobId>>()
     };
-    // Numbers 4 and 8 are releases, 3 and 7 pushes; 12 is the release of the other architecture.
-    assert_eq!(found(&mut tx, 1).await, [id(4), id(12), id(20)]);
-    assert_eq!(found(&mut tx, 3).await, [id(3), id(4), id(8), id(10), id(11), id(12), id(20)]);
+    // Of each class one, also of the lowest: 1 and 5 are nightly, 9 is so on the other architecture.
+    let each: Vec<JobId> = [1, 2, 3, 4, 9, 10, 11, 12, 20].map(id).into();
+    assert_eq!(found(&mut tx, 1).await, each);
+    assert_eq!(found(&mut tx, 2).await.len(), 13);
     let all = tx.backlog(NOON, 99).await.unwrap();
     assert_eq!(all.len(), 13);
     let one = all.iter().find(|candidate| candidate.job == id(9)).unwrap();
     assert_eq!((one.class, one.arch, &*one.sig), (Class::Nightly, Arch::S390x, "storage"));
-    assert_eq!((one.created, one.avoid.len()), (later(9), 0));
+    assert_eq!((one.created, one.since, one.avoid.len()), (later(9), NOON, 0));
+    assert_eq!((one.memory_mb, one.disk_mb, one.height), (4_096, 3_072, 0));
+    drop(tx);
+
+    let mut tall = job(30, id(1));
+    (tall.class, tall.height, tall.labels) = (Class::Nightly, 3, ["big".to_owned(), "ssd".to_owned()].into());
+    insert(&db, std::slice::from_ref(&tall)).await;
+    let mut tx = db.read().await.unwrap();
+    let found = tx.backlog(NOON, 1).await.unwrap();
+    let nightly = found.iter().find(|one| (one.class, one.arch) == (Class::Nightly, Arch::X86_64)).unwrap();
+    assert_eq!((nightly.job, nightly.height), (tall.id, 3), "others wait for it: it goes before older ones");
+    assert_eq!(nightly.labels, tall.labels);
 }
 
 async fn contract_what_is_overdue_is_found(db: Db) {
@@ -119,15 +136,16 @@ async fn contract_what_is_overdue_is_found(db: Db) {
     step(&db, &jobs[1], claim(1, "b2", "token"), NOON).await.unwrap();
 
     let mut tx = db.read().await.unwrap();
-    assert_eq!(tx.overdue(later(offered - 1)).await.unwrap(), []);
-    assert_eq!(tx.overdue(later(offered)).await.unwrap(), [jobs[0].id]);
-    assert_eq!(tx.overdue(later(lease)).await.unwrap(), [jobs[0].id, jobs[1].id]);
+    assert_eq!(tx.overdue(later(offered - 1), true).await.unwrap(), []);
+    assert_eq!(tx.overdue(later(offered), true).await.unwrap(), [jobs[0].id]);
+    assert_eq!(tx.overdue(later(lease), true).await.unwrap(), [jobs[0].id, jobs[1].id]);
+    assert_eq!(tx.overdue(later(lease), false).await.unwrap(), [jobs[0].id], "leases do not count");
     drop(tx);
 
     let lapsed = step(&db, &jobs[1], Event::Lapse, later(lease)).await.unwrap();
     assert_eq!(lapsed.effect, Some(Effect::Requeued));
     let mut tx = db.read().await.unwrap();
-    assert_eq!(tx.overdue(later(lease)).await.unwrap(), [jobs[0].id]);
+    assert_eq!(tx.overdue(later(lease), true).await.unwrap(), [jobs[0].id]);
     let backlog = tx.backlog(later(lease), 9).await.unwrap();
     assert_eq!(backlog.iter().map(|candidate| candidate.job).collect::<Vec<_>>(), [jobs[2].id]);
     let backlog = tx.backlog(later(lease + 60_000), 9).await.unwrap();

@@ -9,6 +9,7 @@ mod builds;
 mod databases;
 mod durability;
 mod jobs;
+mod migrations;
 mod one_writer;
 mod people;
 mod promotions;
@@ -17,6 +18,8 @@ mod repos;
 mod requests;
 mod samples;
 mod sigs;
+mod sources;
+mod usage;
 
 /// Makes a test of a contract on each database: `jobs::contract_name::sqlite` and `…::postgres`.
 macro_rules! on_both {

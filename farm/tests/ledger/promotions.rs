@@ -98,7 +98,7 @@ async fn contract_the_gate_sees_what_the_transaction_sees(db: Db) {
         panic!("nothing speaks against it")
     };
     assert_eq!((yes.tag(), yes.snapshot(), yes.base()), (TESTING, shown.id, None));
-    tx.publish(&yes).await.unwrap();
+    tx.publish(&yes, NOON).await.unwrap();
     assert_eq!(tx.ask_gate(&one).await.unwrap(), Decision::Outdated);
 
     let release = snapshot(2, "storage9s-gluster-11-release", None, &build(1, "a", "1"));

@@ -162,12 +162,12 @@ async fn contract_a_new_public_repo_has_one_first_snapshot(db: Db) {
     let first = approved(&db, 1, &snapshots[0]).await;
     let second = approved(&db, 2, &snapshots[1]).await;
     let mut tx = db.write().await.unwrap();
-    tx.publish(&first).await.unwrap();
+    tx.publish(&first, NOON).await.unwrap();
     let late = tokio::spawn({
         let db = db.clone();
         async move {
             let mut tx = db.write().await.unwrap();
-            let published = tx.publish(&second).await;
+            let published = tx.publish(&second, NOON).await;
             tx.commit().await.unwrap();
             published
         }

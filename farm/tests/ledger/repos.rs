@@ -48,10 +48,10 @@ async fn contract_a_candidate_repo_follows_its_membership(db: Db) {
     tx.commit().await.unwrap();
 
     let mut tx = db.write().await.unwrap();
-    let late = tx.point_candidate(&before, shown.id).await.unwrap_err();
+    let late = tx.point_candidate(&before, shown.id, NOON).await.unwrap_err();
     assert!(matches!(late, LedgerError::LostRace { table: "repo", .. }), "a package came in meanwhile");
     let before = tx.repo(CANDIDATE).await.unwrap();
-    tx.point_candidate(&before, shown.id).await.unwrap();
+    tx.point_candidate(&before, shown.id, NOON).await.unwrap();
     assert_eq!(tx.uncomposed().await.unwrap(), []);
     assert_eq!(tx.live(CANDIDATE).await.unwrap(), Some(shown.clone()));
     assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown));
@@ -65,20 +65,20 @@ async fn contract_only_the_gate_moves_a_public_repo(db: Db) {
     let yes = approved(&db, 1, &first).await;
     let mut tx = db.write().await.unwrap();
     let before = tx.repo(TESTING).await.unwrap();
-    let refused = tx.point_candidate(&before, first.id).await.unwrap_err();
+    let refused = tx.point_candidate(&before, first.id, NOON).await.unwrap_err();
     assert!(matches!(refused, LedgerError::Refused(_)));
-    assert_eq!(tx.publish(&yes).await.unwrap(), 1);
+    assert_eq!(tx.publish(&yes, NOON).await.unwrap(), 1);
     tx.commit().await.unwrap();
 
     // The same approval a second time: the repo is not at its base any more.
     let mut tx = db.write().await.unwrap();
-    assert!(matches!(tx.publish(&yes).await, Err(LedgerError::LostRace { table: "repo", .. })));
+    assert!(matches!(tx.publish(&yes, NOON).await, Err(LedgerError::LostRace { table: "repo", .. })));
     drop(tx);
 
     let second = snapshot(2, TESTING, Some(&first), &build(2, "b", "1"));
     let yes = approved(&db, 2, &second).await;
     let mut tx = db.write().await.unwrap();
-    assert_eq!(tx.publish(&yes).await.unwrap(), 2);
+    assert_eq!(tx.publish(&yes, NOON).await.unwrap(), 2);
     tx.commit().await.unwrap();
     let mut tx = db.read().await.unwrap();
     assert_eq!(tx.live(TESTING).await.unwrap(), Some(second));
@@ -92,6 +92,6 @@ async fn contract_a_repo_that_lost_its_snapshot_is_no_empty_repo(db: Db) {
     tx.insert_build(&build(1, "a", "1")).await.unwrap();
     tx.tag_build(CANDIDATE, &build(1, "a", "1"), NOON).await.unwrap();
     let before = tx.repo(CANDIDATE).await.unwrap();
-    tx.point_candidate(&before, shown.id).await.unwrap();
+    tx.point_candidate(&before, shown.id, NOON).await.unwrap();
     assert!(matches!(tx.live(CANDIDATE).await, Err(LedgerError::Corrupt { table: "repo", .. })));
 }

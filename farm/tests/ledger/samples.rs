@@ -54,6 +54,7 @@ pub(crate) fn request(number: i64, kind: RequestKind) -> Request {
         created: later(number),
         retry_of: None,
         closed: None,
+        chain: None,
     }
 }
 
@@ -79,11 +80,15 @@ pub(crate) fn job(number: i64, request: RequestId) -> Job {
             repos: Vec::new(),
             macros: BTreeMap::new(),
             limits: Limits::default(),
+            ccache: false,
+            sharing: None,
         },
         turn: 0,
         tries: 0,
         state: JobState::Waiting { not_before: NOON },
         history: Vec::new(),
+        labels: std::collections::BTreeSet::new(),
+        height: 0,
     }
 }
 
@@ -108,7 +113,13 @@ pub(crate) fn offer(builder: &str) -> Event {
 }
 
 pub(crate) fn claim(turn: u32, builder: &str, token: &str) -> Event {
-    Event::Claim { turn, ticket: digest("ticket"), builder: builder.to_owned(), token: digest(token) }
+    Event::Claim {
+        turn,
+        ticket: digest("ticket"),
+        builder: builder.to_owned(),
+        token: digest(token),
+        born: ::farm::stamp::Stamp::ZERO,
+    }
 }
 
 /// The build of a package that consists of one RPM.
@@ -137,6 +148,7 @@ pub(crate) fn build(number: i64, package: &str, version: &str) -> Build {
             size: 7,
             built_on: Some(Arch::X86_64),
         }],
+        roots: std::collections::BTreeMap::new(),
     }
 }
 
@@ -159,12 +171,15 @@ pub(crate) fn sig(name: &str) -> Sig {
         suites: None,
         scratch_days: 14,
         limits: Limits::default(),
+        labels: std::collections::BTreeSet::new(),
+        ccache: false,
     };
     Sig {
         name: name.to_owned(),
         title: "A SIG".to_owned(),
         members: BTreeMap::from([("rita".to_owned(), roles)]),
         projects: vec![project],
+        share: ::farm::sig::Share::default(),
     }
 }
 

@@ -59,11 +59,15 @@ pub(crate) fn job(number: u64, kind: JobKind, arch: Arch) -> Job {
             repos: Vec::new(),
             macros: std::collections::BTreeMap::new(),
             limits: farm::recipe::Limits::default(),
+            ccache: false,
+            sharing: None,
         },
         turn: 0,
         tries: 0,
         state: JobState::Waiting { not_before: at(0) },
         history: Vec::new(),
+        labels: std::collections::BTreeSet::new(),
+        height: 0,
     }
 }
 

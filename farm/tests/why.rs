@@ -1,0 +1,232 @@
+//! Why something is not moving: one answer for every case.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use farm::arch::Arch;
+use farm::chain::{Blocker, Need};
+use farm::digest::Digest;
+use farm::ids::{Id, Minter, PromotionId};
+use farm::job::{Attempt, Class, Job, JobKind, JobState};
+use farm::outcome::Outcome;
+use farm::promotion::{Promotion, PromotionState};
+use farm::recipe::{Input, Limits, Recipe, Work};
+use farm::request::{Closed, Request, RequestKind, Source, Verdict};
+use farm::sig::Stage;
+use farm::stamp::Stamp;
+use farm::why::{Facts, Lane, WhyCode, of_build, of_promotion};
+
+const NOW: Stamp = Stamp::from_millis(1_800_000_000_000);
+
+fn ago(seconds: i64) -> Stamp {
+    Stamp::from_millis(NOW.millis() - seconds * 1000)
+}
+
+fn id<T: Id>(number: u64) -> T {
+    Minter::new(number).mint(NOW)
+}
+
+fn request(closed: Option<Verdict>) -> Request {
+    Request {
+        id: id(1),
+        kind: RequestKind::Build,
+        sig: "storage".into(),
+        target: "storage9s-gluster-11-el9s".into(),
+        package: "hello".into(),
+        by: "ada".into(),
+        source: Source::Git { repo: "rpms/hello".into(), commit: "c".repeat(40), tree: None },
+        created: ago(600),
+        retry_of: None,
+        chain: None,
+        closed: closed.map(|verdict| Closed { at: NOW, verdict }),
+    }
+}
+
+fn job(number: u64, arch: Arch, state: JobState) -> Job {
+    let srpm = Input { name: "hello-1-1.src.rpm".into(), digest: Digest::of(b"srpm"), size: 4 };
+    Job {
+        id: id(number),
+        request: id(1),
+        sig: "storage".into(),
+        class: Class::Push,
+        kind: JobKind::Build,
+        arch,
+        labels: BTreeSet::new(),
+        height: 0,
+        created: ago(300),
+        recipe: Recipe {
+            image: "image".into(),
+            arch,
+            work: Work::Build { srpm },
+            repos: Vec::new(),
+            macros: BTreeMap::new(),
+            limits: Limits::default(),
+            ccache: false,
+            sharing: None,
+        },
+        turn: 1,
+        tries: 1,
+        state,
+        history: Vec::new(),
+    }
+}
+
+fn waiting() -> JobState {
+    JobState::Waiting { not_before: ago(60) }
+}
+
+fn building(builder: &str) -> JobState {
+    JobState::Building {
+        builder: builder.into(),
+        token: Digest::of(b"token"),
+        born: Stamp::ZERO,
+        started: ago(120),
+        lease: NOW + Duration::from_secs(20),
+    }
+}
+
+fn facts<'a>(request: &'a Request, jobs: &'a [Job]) -> Facts<'a> {
+    let lane = Lane { slots: 2, ahead: 3, busy: Some(Duration::from_secs(600)), ..Lane::default() };
+    Facts {
+        now: NOW,
+        request,
+        name: "hello-1-1".into(),
+        jobs,
+        blockers: Vec::new(),
+        behind: None,
+        lanes: Arch::ALL.map(|arch| (arch, lane.clone())).into(),
+        silent: BTreeSet::new(),
+        usual: Arch::ALL.map(|arch| (("build".to_owned(), arch), Duration::from_secs(300))).into(),
+        promotion: None,
+    }
+}
+
+#[test]
+fn a_waiting_job_is_told_its_place_and_when_it_is_likely_to_begin_and_end() {
+    let (request, jobs) = (request(None), [job(2, Arch::X86_64, waiting())]);
+    let why = of_build(&facts(&request, &jobs));
+    assert_eq!(why.code, WhyCode::WaitingForSlot);
+    assert_eq!(why.sentence, "build on x86_64 waits for one of 2 slots, 3 jobs before it");
+    assert_eq!(why.starts, Some(NOW + Duration::from_secs(300)), "two slots share ten minutes of work");
+    assert_eq!(why.ends, Some(NOW + Duration::from_secs(600)));
+}
+
+#[test]
+fn what_keeps_a_build_from_ever_being_done_is_said_before_what_takes_time() {
+    let request = request(None);
+    let jobs = [
+        job(2, Arch::X86_64, building("b1")),
+        job(3, Arch::Aarch64, waiting()),
+        job(4, Arch::S390x, waiting()),
+    ];
+    let mut facts = facts(&request, &jobs);
+    facts.lanes.get_mut(&Arch::S390x).unwrap().nobody = Some("no s390x builder has been seen for 3 h".into());
+    let why = of_build(&facts);
+    assert_eq!(why.code, WhyCode::NoBuilder);
+    assert_eq!(why.sentence, "build on s390x: no s390x builder has been seen for 3 h (1 of 3 jobs at work)");
+    assert!(why.next.unwrap().contains("grange builders"));
+    assert_eq!(why.ends, None, "nobody knows when such a build ends");
+}
+
+#[test]
+fn a_silent_builder_a_pause_and_a_cap_are_named() {
+    let request = request(None);
+    let jobs = [job(2, Arch::X86_64, building("b1"))];
+    let mut silent = facts(&request, &jobs);
+    silent.silent.insert("b1".into());
+    let why = of_build(&silent);
+    assert_eq!((why.code, why.root.as_deref()), (WhyCode::WaitingForLease, Some("builder b1")));
+    assert!(why.sentence.contains("another takes over in 20 s"), "{}", why.sentence);
+
+    let mut paused = job(2, Arch::X86_64, JobState::Waiting { not_before: NOW + Duration::from_secs(8) });
+    let why = "the disk is full".to_owned();
+    paused.history.push(Attempt { turn: 1, builder: "b2".into(), started: None, ended: ago(1), why });
+    let jobs = [paused];
+    let why = of_build(&facts(&request, &jobs));
+    assert_eq!(why.code, WhyCode::BackingOff);
+    assert!(
+        why.sentence.contains("in 8 s") && why.sentence.contains("the disk is full on b2"),
+        "{}",
+        why.sentence
+    );
+
+    let jobs = [job(2, Arch::X86_64, waiting())];
+    let mut held = facts(&request, &jobs);
+    held.lanes.get_mut(&Arch::X86_64).unwrap().cap = Some((4, 4));
+    let why = of_build(&held);
+    assert_eq!(why.code, WhyCode::HeldByCap);
+    assert!(why.sentence.contains("storage has 4 jobs at work there, and may have 4"), "{}", why.sentence);
+}
+
+#[test]
+fn before_its_builds_are_planned_it_waits_for_its_chain_or_for_a_repo() {
+    let request = request(None);
+    let mut facts = facts(&request, &[]);
+    facts.behind = Some("storage9s-gluster-11-candidate".into());
+    assert_eq!(of_build(&facts).code, WhyCode::WaitingForRepo);
+    let names = BTreeSet::from(["zlib-devel".to_owned()]);
+    facts.blockers =
+        vec![Blocker { request: id(9), package: "zlib".into(), need: Need::Names { names }, ended: None }];
+    let why = of_build(&facts);
+    assert_eq!(why.code, WhyCode::WaitingForChain);
+    assert_eq!(why.sentence, "hello-1-1 waits for zlib: it needs zlib-devel");
+    assert!(why.next.unwrap().starts_with("grange why "));
+}
+
+#[test]
+fn an_ended_build_says_how_and_what_to_do() {
+    let failed = |reason: &str| request(Some(Verdict::Failed { reason: reason.into() }));
+    for (reason, code) in [
+        ("missing from the lookaside: x.tar.gz (SHA512 ab)", WhyCode::MissingSource),
+        ("needs zlib-devel from zlib, which failed: no", WhyCode::FailedDependency),
+        ("build on x86_64: exit status 1", WhyCode::Failed),
+    ] {
+        let request = failed(reason);
+        let why = of_build(&facts(&request, &[]));
+        assert_eq!(why.code, code, "{reason}");
+        assert!(why.next.is_some() && why.sentence.contains(reason));
+    }
+    let cancelled = request(Some(Verdict::Cancelled { by: "eve".into() }));
+    let why = of_build(&facts(&cancelled, &[]));
+    assert_eq!((why.code, &*why.sentence), (WhyCode::Cancelled, "hello-1-1 was cancelled by eve"));
+    let outcome = Outcome::FailedByPackage { reason: "no".into() };
+    let done = JobState::Done { at: NOW, started: None, builder: None, outcome };
+    let (request, jobs) = (failed("build on x86_64: no"), [job(2, Arch::X86_64, done)]);
+    assert_eq!(of_build(&facts(&request, &jobs)).root, Some(format!("job {}", jobs[0].id)));
+}
+
+#[test]
+fn a_built_package_says_what_its_promotion_waits_for() {
+    let promotion = |state| Promotion {
+        id: id::<PromotionId>(5),
+        sig: "storage".into(),
+        target: "storage9s-gluster-11-el9s".into(),
+        to: Stage::Testing,
+        builds: Vec::new(),
+        nvrs: vec!["hello-1-1".into()],
+        by: "gate".into(),
+        approver: None,
+        suites: BTreeMap::new(),
+        created: NOW,
+        state,
+    };
+    let rejected = |why: &str| PromotionState::Rejected { why: vec![why.into()], at: NOW, snapshot: None };
+    for (state, code) in [
+        (PromotionState::Composing, WhyCode::WaitingForRepo),
+        (PromotionState::InTesting { snapshot: id(6), request: Some(id(7)) }, WhyCode::Testing),
+        (PromotionState::Ready { snapshot: id(6) }, WhyCode::WaitingForApproval),
+        (PromotionState::Publishing { snapshot: id(6), by: "rex".into() }, WhyCode::Running),
+        (PromotionState::Published { snapshot: id(6), by: "rex".into(), at: NOW }, WhyCode::Done),
+        (rejected("suite runs failed on x86_64: no greeting"), WhyCode::Gate),
+        (rejected("superseded: hello-1-2 was asked for later"), WhyCode::Superseded),
+        (PromotionState::Withdrawn { by: "rex".into(), at: NOW }, WhyCode::Cancelled),
+    ] {
+        let promotion = promotion(state);
+        assert_eq!(of_promotion(&promotion, &[]).code, code, "{:?}", promotion.state);
+        let complete = request(Some(Verdict::Complete { build: None }));
+        let mut facts = facts(&complete, &[]);
+        facts.promotion = Some((&promotion, Vec::new()));
+        assert_eq!(of_build(&facts).code, code);
+    }
+}
