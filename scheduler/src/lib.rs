@@ -6,21 +6,22 @@
 //! refused to the other, and that is an ordinary answer.
 //!
 //! - [`tick`]: lapses what is overdue, recalls what was cancelled, offers jobs to free slots.
-//! - [`report`]: takes in what a builder says of itself.
+//! - [`Outbox`]: tells changes of state to the outside.
 //! - [`run`]: does both until it is told to stop.
 
 mod offer;
-mod roster;
+mod outbox;
 mod run;
 mod tick;
 mod trouble;
 
+use farm::dispatch::Rules;
 use farm::job::Patience;
 use farm::ledger::Db;
 use farm::wire::Bus;
 use serde::Deserialize;
 
-pub use roster::{Reported, report};
+pub use outbox::{Outbox, Told};
 pub use run::run;
 pub use tick::{Ticked, tick};
 
@@ -30,15 +31,32 @@ pub use tick::{Ticked, tick};
 pub struct Config {
     /// Milliseconds between two looks at everything unsettled. It is woken earlier when something happens.
     pub tick_ms: u64,
+    /// Milliseconds between two looks for changes of state that are to be told to the outside.
+    pub outbox_ms: u64,
     /// Milliseconds after which a builder that has not reported counts as silent and gets no more offers.
     pub silent_ms: u64,
+    /// Milliseconds without a hub's sign of life that count as an outage: no lease runs out in one, nor within a lease's
+    /// length after it, for nobody could take the beats.
+    pub hub_gap_ms: u64,
+    /// What slots are given away by.
+    pub dispatch: Rules,
     /// How long the farm waits for whom.
     pub patience: Patience,
+    /// Where the process tells `/metrics`, `/healthz` and `/readyz`; nowhere when it is not said.
+    pub metrics: Option<std::net::SocketAddr>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { tick_ms: 500, silent_ms: 15_000, patience: Patience::default() }
+        Self {
+            tick_ms: 500,
+            outbox_ms: 200,
+            silent_ms: 15_000,
+            hub_gap_ms: 15_000,
+            dispatch: Rules::default(),
+            patience: Patience::default(),
+            metrics: None,
+        }
     }
 }
 
@@ -47,7 +65,7 @@ impl Default for Config {
 pub struct Parts {
     /// The ledger.
     pub db: Db,
-    /// The bus that brings offers and stops to the builders, and their presences and nudges here.
+    /// The bus that brings offers and stops to the builders, and nudges here.
     pub bus: Bus,
 }
 

@@ -1,4 +1,5 @@
-//! The scheduler's two loops: one takes work to the builders, one listens to them.
+//! The scheduler's two loops: a tick now and then, and whenever somebody says that there is something to do; and the
+//! outbox.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,12 +8,11 @@ use anyhow::Context as _;
 use farm::digest::Digest;
 use farm::ids::JobId;
 use farm::stamp::Stamp;
-use farm::wire::Heard;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::trouble::Trouble;
-use crate::{Config, Parts, Ticked, report, tick};
+use crate::{Config, Outbox, Parts, Ticked, Told, tick};
 
 /// However many nudges come in, a tick is not begun sooner than this after the last: one that waits a moment finds
 /// the work of many nudges at once.
@@ -22,7 +22,7 @@ const BREATH: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// If the configuration makes no sense. Trouble with the ledger or the bus is waited out instead.
-pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(parts: Parts, config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     anyhow::ensure!(
         config.tick_ms > 0,
         "a scheduler that never pauses would do nothing else: set `tick_ms` to 1 or more"
@@ -31,16 +31,16 @@ pub async fn run(parts: Parts, config: Config, mut stop: watch::Receiver<bool>) 
         config.patience.max_tries > 0,
         "no job could ever start: set `patience.max_tries` to 1 or more"
     );
-    let presences = parts.bus.presences().await;
-    let hurry = Notify::new();
-    tokio::select! {
-        () = keep_ticking(&parts, &config, &hurry, &mut stop) => {}
-        () = keep_listening(&parts, &config, &hurry, presences) => {}
-    }
+    anyhow::ensure!(
+        config.outbox_ms > 0,
+        "an outbox that never pauses would do nothing else: set `outbox_ms` to 1 or more"
+    );
+    // Beside the ticks and not in them, so that a bus that is slow to take changes delays no job.
+    tokio::join!(keep_ticking(&parts, &config, stop.clone()), keep_telling(&parts, &config, stop));
     Ok(())
 }
 
-async fn keep_ticking(parts: &Parts, config: &Config, hurry: &Notify, stop: &mut watch::Receiver<bool>) {
+async fn keep_ticking(parts: &Parts, config: &Config, mut stop: watch::Receiver<bool>) {
     let mut trouble = Trouble::none_with("the scheduler's tick");
     let mut unreadable = BTreeMap::new();
     loop {
@@ -48,25 +48,34 @@ async fn keep_ticking(parts: &Parts, config: &Config, hurry: &Notify, stop: &mut
             tell(ticked, &mut unreadable);
         }
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = rest(parts, config, hurry, &trouble) => {}
+            _true_or_gone = stop.wait_for(|stop| *stop) => return,
+            () = rest(parts, config, &trouble) => {}
         }
     }
 }
 
-async fn keep_listening(
-    parts: &Parts,
-    config: &Config,
-    hurry: &Notify,
-    mut presences: Heard<farm::message::Presence>,
-) {
-    let mut trouble = Trouble::none_with("keeping the builders' presences");
+async fn keep_telling(parts: &Parts, config: &Config, mut stop: watch::Receiver<bool>) {
+    let pause = Duration::from_millis(config.outbox_ms);
+    let mut trouble = Trouble::none_with("telling changes of state to the outside");
+    let mut outbox = match Tickets::fresh() {
+        Ok(mut tickets) => Outbox::new(tickets.next()),
+        Err(error) => return tracing::error!(%error, "changes of state are not told"),
+    };
     loop {
-        let presence = presences.next().await;
-        let reported = report(parts, config, presence, now()).await.map_err(anyhow::Error::from);
-        if trouble.note(reported).is_some_and(|reported| reported.hurry) {
-            hurry.notify_one();
+        let told = trouble.note(outbox.tell(parts, now()).await);
+        let pause = match told {
+            Some(Told::Some(_)) => Duration::ZERO,
+            Some(Told::All | Told::NotMine) => pause,
+            None => trouble.pause(pause).unwrap_or(pause),
+        };
+        tokio::select! {
+            biased;
+            _true_or_gone = stop.wait_for(|stop| *stop) => break,
+            () = sleep(pause) => {}
         }
+    }
+    if let Err(error) = outbox.leave(parts).await {
+        tracing::debug!(%error, "the duty of telling changes ends by itself");
     }
 }
 
@@ -76,7 +85,7 @@ async fn tick_now(parts: &Parts, config: &Config) -> anyhow::Result<Ticked> {
 }
 
 /// Waits until there may be something to do.
-async fn rest(parts: &Parts, config: &Config, hurry: &Notify, trouble: &Trouble) {
+async fn rest(parts: &Parts, config: &Config, trouble: &Trouble) {
     let scan = Duration::from_millis(config.tick_ms);
     match trouble.pause(scan) {
         // No nudge makes a database come back.
@@ -86,7 +95,6 @@ async fn rest(parts: &Parts, config: &Config, hurry: &Notify, trouble: &Trouble)
             tokio::select! {
                 () = sleep(scan) => {}
                 () = parts.bus.nudged() => {}
-                () = hurry.notified() => {}
             }
         }
     }

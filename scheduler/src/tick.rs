@@ -1,6 +1,7 @@
 //! One look at everything unsettled, each job taken one step on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use farm::ids::JobId;
@@ -48,11 +49,15 @@ pub async fn tick(
 /// Takes up what nobody answers for any more: offers that were not taken, leases that were not renewed, stops that
 /// were not confirmed.
 ///
-/// A builder that was restarted no longer has the attempts the ledger says it has. They are not taken from it at once,
-/// because a presence that is late or doubled would do the same to attempts that are well: their leases run out.
+/// A lease counts only when hubs have been there to renew it for all of its length: while none was, no builder could
+/// say that it is at work.
 async fn lapse(parts: &Parts, config: &Config, now: Stamp, ticked: &mut Ticked) -> anyhow::Result<()> {
     let mut tx = parts.db.read().await.context("cannot look for what is overdue")?;
-    let overdue = tx.overdue(now).await.context("cannot look for what is overdue")?;
+    let pulse = tx.hubs_pulse().await.context("cannot look for the hubs")?;
+    let (lease, gap) =
+        (Duration::from_millis(config.patience.lease_ms), Duration::from_millis(config.hub_gap_ms));
+    let heard = pulse.is_none_or(|pulse| pulse.covers(lease, now, gap));
+    let overdue = tx.overdue(now, heard).await.context("cannot look for what is overdue")?;
     drop(tx);
     for id in overdue {
         let mut tx = parts.db.write().await.context("cannot take up an overdue job")?;
@@ -96,9 +101,9 @@ pub(crate) fn ordinary(
             ticked.unreadable.insert(id, corrupt.to_string());
             Ok(None)
         }
-        Err(StepError::Ledger(error @ (LedgerError::Sql(_) | LedgerError::Schema(_)))) => {
-            Err(anyhow::Error::new(error).context(format!("cannot take job {id} a step on")))
-        }
+        Err(StepError::Ledger(
+            error @ (LedgerError::Sql(_) | LedgerError::Schema(_) | LedgerError::OtherSchema { .. }),
+        )) => Err(anyhow::Error::new(error).context(format!("cannot take job {id} a step on"))),
     }
 }
 

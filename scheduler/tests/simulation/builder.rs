@@ -10,6 +10,7 @@ use farm::outcome::Outcome;
 use farm::stamp::Stamp;
 
 use crate::dice::Dice;
+use crate::jobs::{USUAL_MB, WIDE_MB};
 
 /// Milliseconds between two beats, and between two presences.
 const BEAT: i64 = 10_000;
@@ -19,11 +20,16 @@ const PRESENCE: i64 = 3_000;
 pub(crate) struct Builder {
     pub(crate) name: String,
     pub(crate) arches: Vec<Arch>,
+    /// What it runs besides, slowly.
+    pub(crate) emulated: Vec<Arch>,
     pub(crate) slots: u32,
+    pub(crate) memory_mb: u64,
     pub(crate) attempts: Vec<Attempt>,
     /// It does nothing until then. When it `forgets`, it was dead; otherwise it stood still.
     pub(crate) absent: Option<(Stamp, bool)>,
     presence_due: Stamp,
+    /// When its present life began.
+    born: Stamp,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +42,7 @@ pub(crate) struct Attempt {
     beat_due: Stamp,
     /// Goes on although it was told that the attempt is not its any more.
     stubborn: bool,
+    born: Stamp,
 }
 
 #[derive(Debug, Clone)]
@@ -46,8 +53,25 @@ enum Phase {
 }
 
 impl Builder {
-    pub(crate) fn new(name: String, arches: Vec<Arch>, slots: u32, now: Stamp) -> Self {
-        Self { name, arches, slots, attempts: Vec::new(), absent: None, presence_due: now }
+    pub(crate) fn new(
+        name: String,
+        (arches, emulated): (Vec<Arch>, Vec<Arch>),
+        slots: u32,
+        now: Stamp,
+    ) -> Self {
+        // Enough for as many usual jobs as it has slots, and for a wide one.
+        let memory_mb = (u64::from(slots) * USUAL_MB).max(WIDE_MB);
+        Self {
+            name,
+            arches,
+            emulated,
+            slots,
+            memory_mb,
+            attempts: Vec::new(),
+            absent: None,
+            presence_due: now,
+            born: now,
+        }
     }
 
     pub(crate) fn is_here(&mut self, now: Stamp) -> bool {
@@ -56,6 +80,7 @@ impl Builder {
             Some((_, true)) => {
                 self.attempts.clear();
                 self.presence_due = now;
+                self.born = now;
             }
             Some((_, false)) | None => {}
         }
@@ -74,6 +99,13 @@ impl Builder {
             slots: self.slots,
             running: self.attempts.iter().map(|attempt| (attempt.job, attempt.turn)).collect(),
             draining: false,
+            born: self.born,
+            clock: now,
+            version: String::new(),
+            emulated: self.emulated.clone(),
+            memory_mb: self.memory_mb,
+            disk_mb: 1 << 20,
+            labels: std::collections::BTreeSet::new(),
         })
     }
 
@@ -90,6 +122,7 @@ impl Builder {
             phase: Phase::Claiming { until: offer.until },
             beat_due: now,
             stubborn: false,
+            born: self.born,
         });
     }
 
@@ -120,7 +153,7 @@ impl Attempt {
         match &self.phase {
             Phase::Claiming { .. } => {
                 let (builder, ticket) = (builder.to_owned(), self.ticket.clone());
-                Some(Event::Claim { turn, ticket, builder, token })
+                Some(Event::Claim { turn, ticket, builder, token, born: self.born })
             }
             Phase::Working { .. } if now < self.beat_due => None,
             Phase::Working { .. } => Some(Event::Beat { turn, token }),

@@ -26,7 +26,7 @@ pub(crate) struct Call {
     pub(crate) written: Option<Job>,
 }
 
-/// One call. With `faults` it may go wrong.
+/// One call. With `faults` it may go wrong; when the hub `is_away`, nobody hears it.
 pub(crate) async fn call(
     db: &Db,
     job: JobId,
@@ -34,7 +34,11 @@ pub(crate) async fn call(
     now: Stamp,
     patience: &Patience,
     faults: Option<&Dice>,
+    is_away: bool,
 ) -> Call {
+    if is_away {
+        return Call { answer: Answer::Silence, written: None };
+    }
     let fails = |percent| faults.is_some_and(|dice| dice.chance(percent));
     let mut tx = db.write().await.unwrap();
     let stepped = match tx.step_job(job, event, now, patience).await {

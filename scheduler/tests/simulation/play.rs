@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use farm::job::{Effect, Event};
+use farm::message::Presence;
 use farm::outcome::Outcome;
-use scheduler::report;
 
 use crate::builder::after;
 use crate::hub::{Answer, call};
@@ -27,6 +28,19 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
 impl World {
     pub(crate) fn is_troubled(&self) -> bool {
         *self.troubled.lock().unwrap()
+    }
+
+    pub(crate) fn hub_is_away(&self) -> bool {
+        self.outage.is_some_and(|(from, to)| self.now >= from && self.now < to)
+    }
+
+    /// From when an outage must have been noticed until builders have had a lease's length to be heard again.
+    pub(crate) fn is_in_the_wake_of_an_outage(&self) -> bool {
+        let ms = |ms: u64| i64::try_from(ms).unwrap();
+        self.outage.is_some_and(|(from, to)| {
+            self.now > after(from, ms(self.config.hub_gap_ms))
+                && self.now < after(to, ms(self.config.patience.lease_ms))
+        })
     }
 
     /// Plays until everything is settled.
@@ -62,6 +76,12 @@ impl World {
             }
         }
         self.arrive().await;
+        if !self.hub_is_away() {
+            let gap = Duration::from_millis(self.config.hub_gap_ms);
+            let mut tx = self.parts.db.write().await.unwrap();
+            tx.pulse(self.now, gap).await.unwrap();
+            tx.commit().await.unwrap();
+        }
         if self.is_troubled() {
             self.befall().await;
         }
@@ -107,13 +127,19 @@ impl World {
                 self.tally.builders_failed += 1;
             }
         }
+        if self.dice.chance(2) && !self.is_in_the_wake_of_an_outage() && !self.hub_is_away() {
+            // Longer than the gap that is noticed.
+            self.outage = Some((self.now, after(self.now, self.dice.between(25_000, 60_000))));
+            self.tally.outages += 1;
+        }
         let jobs: Vec<_> = self.watch.jobs().keys().copied().collect();
         if self.dice.chance(5) && !jobs.is_empty() {
             let chosen = jobs[usize::try_from(self.dice.roll()).unwrap() % jobs.len()];
             let by = "alice".to_owned();
             let cancel = Event::Cancel { by: by.clone() };
-            let called =
-                call(&self.parts.db, chosen, cancel, self.now, &self.config.patience, Some(&self.dice)).await;
+            let (patience, dice) = (&self.config.patience, Some(&self.dice));
+            let away = self.hub_is_away();
+            let called = call(&self.parts.db, chosen, cancel, self.now, patience, dice, away).await;
             self.changed |= called.written.is_some();
             if let Some(job) = called.written {
                 self.watch.cancel(&job, &by);
@@ -128,10 +154,23 @@ impl World {
         self.mail.insert((after(self.now, delay), self.letters), letter);
     }
 
+    /// A builder calls the hub: the call may be lost, late, or made twice.
+    fn call_in(&mut self, presence: &Presence) {
+        let copies = match (self.is_troubled(), self.dice.roll() % 100) {
+            (true, 0..20) => 0,
+            (true, 20..30) => 2,
+            (true, _) | (false, _) => 1,
+        };
+        for _ in 0..copies {
+            self.post(Letter::Presence(presence.clone()));
+        }
+    }
+
     /// Takes everything off the bus.
     pub(crate) fn collect(&mut self) {
         for builder in 0..self.queues.len() {
-            while let Some(offer) = ready(self.queues[builder].next()) {
+            while let Some(delivery) = ready(self.queues[builder].next()) {
+                let offer = ready(delivery.settled()).expect("nobody needs to be waited for");
                 self.post(Letter::Offer(builder, Box::new(offer)));
             }
         }
@@ -139,9 +178,6 @@ impl World {
             for builder in 0..self.builders.len() {
                 self.post(Letter::Stop(builder, stop));
             }
-        }
-        while let Some(presence) = ready(self.presences.next()) {
-            self.post(Letter::Presence(presence));
         }
     }
 
@@ -159,9 +195,17 @@ impl World {
                         self.builders[builder].hear(stop, self.now);
                     }
                 }
+                Letter::Presence(_) if self.hub_is_away() => {}
                 Letter::Presence(presence) => {
-                    let reported = report(&self.parts, &self.config, presence, self.now).await.unwrap();
+                    // What was sent at one moment is taken in at another: the clocks of the simulation agree.
+                    let presence = Presence { clock: self.now, ..presence };
+                    let silent = Duration::from_millis(self.config.silent_ms);
+                    let mut tx = self.parts.db.write().await.unwrap();
+                    let reported =
+                        tx.report(presence, self.now, silent, &self.config.patience).await.unwrap();
+                    tx.commit().await.unwrap();
                     self.tally.forgotten += reported.forgotten.len() as u64;
+                    self.changed |= !reported.forgotten.is_empty();
                 }
             }
         }
@@ -174,7 +218,7 @@ impl World {
                 continue;
             }
             if let Some(presence) = self.builders[index].presence(self.now) {
-                self.parts.bus.presence(presence).await;
+                self.call_in(&presence);
             }
             let mut attempts = std::mem::take(&mut self.builders[index].attempts);
             let mut kept = Vec::new();
@@ -196,8 +240,8 @@ impl World {
             return true;
         };
         let faults = troubled.then_some(&self.dice);
-        let called =
-            call(&self.parts.db, attempt.job, event.clone(), self.now, &self.config.patience, faults).await;
+        let (patience, away) = (&self.config.patience, self.hub_is_away());
+        let called = call(&self.parts.db, attempt.job, event.clone(), self.now, patience, faults, away).await;
         self.changed |= called.written.is_some();
         if let (Event::Finish { turn, outcome, .. }, Some(job)) = (&event, &called.written) {
             self.watch.finish(job, *turn, outcome.clone());
@@ -213,7 +257,12 @@ impl World {
                 match event {
                     Event::Finish { .. } => self.tally.stale_finishes += 1,
                     Event::Claim { .. } => self.tally.refused_claims += 1,
-                    Event::Offer { .. } | Event::Beat { .. } | Event::Lapse | Event::Cancel { .. } => {}
+                    Event::Offer { .. }
+                    | Event::Beat { .. }
+                    | Event::Lapse
+                    | Event::Forgotten { .. }
+                    | Event::ShutOut { .. }
+                    | Event::Cancel { .. } => {}
                 }
                 attempt.hears_no(&self.dice, self.now, troubled)
             }

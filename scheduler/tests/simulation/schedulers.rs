@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::Duration;
 
-use farm::builder::Condition;
-use farm::stamp::Stamp;
+use farm::ids::JobId;
+use farm::job::Job;
 use futures_util::FutureExt as _;
 use scheduler::tick;
 
 use crate::builder::after;
+use crate::order::{Order, rooms};
 use crate::world::{Died, World, may_die};
 
 impl World {
@@ -50,17 +50,21 @@ impl World {
         }
     }
 
-    async fn check_tick(&mut self, before: &BTreeMap<farm::ids::JobId, farm::job::Job>) {
+    /// A tick has ended well.
+    async fn check_tick(&mut self, before: &BTreeMap<JobId, Job>) {
         self.look().await;
-        let reports = self.parts.db.read().await.unwrap().builders().await.unwrap();
-        let (now, silent): (Stamp, _) = (self.now, Duration::from_millis(self.config.silent_ms));
-        self.watch.ticked(before, now, &self.builders, |builder, held| {
-            let held = u32::try_from(held).unwrap();
-            let report = reports.iter().find(|report| report.name == builder.name);
-            match report.map(|report| report.condition(held, now, silent)) {
-                Some(Condition::Free { slots }) => slots,
-                Some(Condition::Draining | Condition::Silent) | None => 0,
-            }
-        });
+        let mut tx = self.parts.db.read().await.unwrap();
+        let builders = tx.builders().await.unwrap();
+        let (half_life, charge) = (self.config.patience.usage_half_life(), self.config.dispatch.charge_ms);
+        let loads = tx.loads(self.now, half_life, charge).await.unwrap();
+        drop(tx);
+        let jobs = self.watch.jobs();
+        let rooms = rooms(jobs, &builders, &self.config, self.now);
+        let (config, now) = (&self.config, self.now);
+        let order = Order { before, jobs, builders: &builders, loads: &loads, config, now, rooms };
+        self.tally.emulated += order.check();
+        if self.is_in_the_wake_of_an_outage() {
+            assert_eq!(order.fell_silent(), None, "nobody could hear its beats");
+        }
     }
 }

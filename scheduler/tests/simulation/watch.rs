@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use farm::ids::JobId;
 use farm::job::{Job, JobState, Patience};
 use farm::outcome::Outcome;
-use farm::stamp::Stamp;
 
 use crate::builder::Builder;
-use crate::jobs::{FLOOD, SMALL};
 
 /// Remembers how every job was, and compares.
 #[derive(Debug, Default)]
@@ -71,54 +69,17 @@ impl Watch {
         for builder in builders {
             let held = self.held(&builder.name);
             assert!(held <= builder.slots as usize, "{} has {held} jobs", builder.name);
+            let memory: u64 = self.held_by(&builder.name).map(|job| job.recipe.limits.memory_mb).sum();
+            assert!(memory <= builder.memory_mb, "{} has jobs that may use {memory} MiB", builder.name);
         }
     }
 
     fn held(&self, builder: &str) -> usize {
-        self.seen.values().filter(|job| is_active(job) && job.builder() == Some(builder)).count()
+        self.held_by(builder).count()
     }
 
-    fn load(&self, sig: &str) -> usize {
-        self.seen.values().filter(|job| is_active(job) && job.sig == sig).count()
-    }
-
-    /// A tick has ended well: nothing that could be offered was left, and the small SIG was not passed over.
-    /// `before` is how the jobs were when it began; `free` says how many slots of a builder the ledger counts as free.
-    pub(crate) fn ticked(
-        &self,
-        before: &BTreeMap<JobId, Job>,
-        now: Stamp,
-        builders: &[Builder],
-        free: impl Fn(&Builder, usize) -> u32,
-    ) {
-        let left = |sig: Option<&str>| {
-            let due: Vec<&Job> = self
-                .seen
-                .values()
-                .filter(|job| matches!(job.state, JobState::Waiting { not_before } if not_before <= now))
-                .filter(|job| sig.is_none_or(|sig| job.sig == sig))
-                .collect();
-            due
-        };
-        for builder in builders {
-            let free = free(builder, self.held(&builder.name));
-            let left = left(None).into_iter().find(|job| builder.arches.contains(&job.arch));
-            assert!(free == 0 || left.is_none(), "{} has free slots, and {left:?} waits", builder.name);
-        }
-        let offered_to: Vec<&Builder> = self
-            .seen
-            .values()
-            .filter(|job| job.sig == FLOOD && before.get(&job.id).is_none_or(|before| before.turn < job.turn))
-            .filter_map(|job| builders.iter().find(|builder| job.builder() == Some(&builder.name)))
-            .collect();
-        if offered_to.is_empty() {
-            return;
-        }
-        for small in left(Some(SMALL)) {
-            if offered_to.iter().all(|builder| builder.arches.contains(&small.arch)) {
-                assert!(self.load(FLOOD) <= self.load(SMALL) + 1, "the small SIG starves: {small:?} waits");
-            }
-        }
+    fn held_by(&self, builder: &str) -> impl Iterator<Item = &Job> {
+        self.seen.values().filter(move |job| is_active(job) && job.builder() == Some(builder))
     }
 
     /// Everything is over: what passed was reported once, and nothing else counts as passed.
@@ -143,7 +104,7 @@ impl Watch {
     }
 }
 
-fn is_active(job: &Job) -> bool {
+pub(crate) fn is_active(job: &Job) -> bool {
     match job.state {
         JobState::Offered { .. } | JobState::Building { .. } | JobState::Stopping { .. } => true,
         JobState::Waiting { .. } | JobState::Done { .. } => false,

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use farm::arch::Arch;
+use farm::dispatch::Rules;
 use farm::ids::{Minter, RequestId};
 use farm::job::Patience;
 use farm::ledger::Db;
 use farm::message::{Offer, Presence, Stop};
+use farm::sig::{Share, Sig};
 use farm::stamp::Stamp;
 use farm::wire::{Bus, Fate, Heard, Offers};
 use scheduler::{Config, Parts};
@@ -18,6 +20,9 @@ use crate::builder::{Builder, after};
 use crate::dice::Dice;
 use crate::jobs::{FLOOD, SMALL};
 use crate::watch::Watch;
+
+/// More offers than any builder leaves lying: these may be given to more than its slots.
+const MOST_OFFERS: u32 = 1_000;
 
 /// How long faults go on, and how long after them everything must be settled, in milliseconds.
 pub(crate) const TROUBLED: i64 = 150_000;
@@ -64,6 +69,8 @@ pub(crate) struct Tally {
     pub(crate) stale_finishes: u64,
     pub(crate) refused_claims: u64,
     pub(crate) forgotten: u64,
+    pub(crate) emulated: u64,
+    pub(crate) outages: u64,
     pub(crate) virtual_minutes: u64,
 }
 
@@ -83,12 +90,13 @@ pub(crate) struct World {
     pub(crate) builders: Vec<Builder>,
     pub(crate) queues: Vec<Offers>,
     pub(crate) stops: Heard<Stop>,
-    pub(crate) presences: Heard<Presence>,
     pub(crate) mail: BTreeMap<(Stamp, u64), Letter>,
     pub(crate) letters: u64,
     /// A row of a job was written since the watch last looked.
     pub(crate) changed: bool,
     pub(crate) schedulers_back: [Stamp; 2],
+    /// From when to when no hub is there, or was at last.
+    pub(crate) outage: Option<(Stamp, Stamp)>,
     pub(crate) _folder: tempfile::TempDir,
 }
 
@@ -107,6 +115,8 @@ impl Tally {
         self.stale_finishes += other.stale_finishes;
         self.refused_claims += other.refused_claims;
         self.forgotten += other.forgotten;
+        self.emulated += other.emulated;
+        self.outages += other.outages;
         self.virtual_minutes += other.virtual_minutes;
     }
 
@@ -115,8 +125,24 @@ impl Tally {
         for count in [passed, cancelled, lost, lapsed, schedulers_died, builders_failed] {
             assert!(*count > 0, "{self:?}");
         }
+        assert!(self.emulated > 0 && self.outages > 0, "{self:?}");
         assert!(self.stale_finishes > 0 && self.refused_claims > 0 && self.forgotten > 0, "{self:?}");
     }
+}
+
+/// Limits how many jobs the flood may have at work at once on each architecture.
+async fn cap(db: &Db, cap: u32, now: Stamp) {
+    let share = Share { weight: 1, cap: Some(cap) };
+    let sig = Sig {
+        name: FLOOD.to_owned(),
+        title: FLOOD.to_owned(),
+        members: BTreeMap::new(),
+        projects: Vec::new(),
+        share,
+    };
+    let mut tx = db.write().await.unwrap();
+    tx.apply_sig(&sig, "", "root", now).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// A folder in memory where there is one: what the simulation is about does not need a disk.
@@ -146,15 +172,21 @@ impl World {
         let mut builders = Vec::new();
         let mut queues = Vec::new();
         for number in 0..dice.between(2, 5) {
+            // The first one does everything, so that nothing waits for ever.
+            let (x86, arm) = (Arch::X86_64, Arch::Aarch64);
             let arches = match number {
-                0 => vec![Arch::X86_64, Arch::Aarch64],
-                _ if dice.chance(50) => vec![Arch::X86_64],
-                _ => vec![Arch::X86_64, Arch::Aarch64],
+                0 if dice.chance(50) => (vec![x86], vec![arm]),
+                0 => (vec![x86, arm], vec![]),
+                _ if dice.chance(30) => (vec![arm], vec![]),
+                _ if dice.chance(30) => (vec![x86], vec![]),
+                _ => (vec![x86, arm], vec![]),
             };
+            let all = [&arches.0[..], &arches.1[..]].concat();
             let slots = u32::try_from(dice.between(1, 4)).unwrap();
+            queues.push(bus.offers(&format!("b{number}"), &all, MOST_OFFERS).await);
             builders.push(Builder::new(format!("b{number}"), arches, slots, now));
-            queues.push(bus.offers(&format!("b{number}")).await);
         }
+        cap(&db, u32::try_from(dice.between(2, 9)).unwrap(), now).await;
         let mut to_come: Vec<_> = (0..dice.between(8, 24)).map(|_| (now, FLOOD)).collect();
         to_come.extend((0..dice.between(1, 5)).map(|_| (after(now, dice.between(0, TROUBLED)), SMALL)));
         let mut minter = Minter::new(seed);
@@ -162,17 +194,24 @@ impl World {
             watch: Watch::default(),
             tally: Tally::default(),
             stops: bus.stops().await,
-            presences: bus.presences().await,
             parts: Parts { db, bus },
             // Few tries, so that some jobs are lost for good.
             config: Config {
-                patience: Patience { max_tries: 3, ..Patience::default() },
+                patience: Patience { max_tries: 2, ..Patience::default() },
+                dispatch: Rules {
+                    charge_ms: 5_000,
+                    emulate_after_ms: 60_000,
+                    elsewhere_after_ms: 60_000,
+                    reserve_after_ms: 60_000,
+                    ..Rules::default()
+                },
                 ..Config::default()
             },
             request: minter.mint(now),
             start: now,
             now,
             schedulers_back: [now, now],
+            outage: None,
             mail: BTreeMap::new(),
             letters: 0,
             changed: true,

@@ -6,12 +6,15 @@ use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::ids::Minter;
 use farm::job::{Class, Event, Job, JobKind, JobState, Patience};
-use farm::ledger::{Db, StepError, Stepped};
+use farm::ledger::{Db, Reported, StepError, Stepped};
 use farm::message::Presence;
 use farm::recipe::{Input, Limits, Recipe, Work};
 use farm::stamp::Stamp;
 use farm::wire::Bus;
-use scheduler::{Config, Parts, Ticked, report, tick};
+use scheduler::{Config, Parts, Ticked, tick};
+
+/// More than any of these tests has unsettled.
+pub(crate) const SLOTS: u32 = 100;
 
 pub(crate) const NOON: Stamp = Stamp::from_millis(1_800_000_000_000);
 
@@ -54,8 +57,18 @@ impl Bench {
     }
 
     /// A builder says that it is here.
-    pub(crate) async fn present(&self, name: &str, slots: u32, now: Stamp) -> scheduler::Reported {
-        report(&self.parts, &self.config, presence(name, slots), now).await.unwrap()
+    pub(crate) async fn present(&self, name: &str, slots: u32, now: Stamp) -> Reported {
+        self.report(presence(name, slots), now).await
+    }
+
+    /// A builder says this of itself, with a clock that is right.
+    pub(crate) async fn report(&self, presence: Presence, now: Stamp) -> Reported {
+        let presence = Presence { clock: now, ..presence };
+        let silent = std::time::Duration::from_millis(self.config.silent_ms);
+        let mut tx = self.parts.db.write().await.unwrap();
+        let reported = tx.report(presence, now, silent, &self.config.patience).await.unwrap();
+        tx.commit().await.unwrap();
+        reported
     }
 
     pub(crate) async fn insert(&self, jobs: &[Job]) {
@@ -94,6 +107,13 @@ pub(crate) fn presence(name: &str, slots: u32) -> Presence {
         slots,
         running: Vec::new(),
         draining: false,
+        born: ::farm::stamp::Stamp::ZERO,
+        clock: later(0),
+        version: String::new(),
+        emulated: Vec::new(),
+        memory_mb: 1 << 20,
+        disk_mb: 1 << 20,
+        labels: std::collections::BTreeSet::new(),
     }
 }
 
@@ -116,10 +136,14 @@ pub(crate) fn job(number: u64, sig: &str) -> Job {
             repos: Vec::new(),
             macros: BTreeMap::new(),
             limits: Limits::default(),
+            ccache: false,
+            sharing: None,
         },
         turn: 0,
         tries: 0,
         state: JobState::Waiting { not_before: created },
         history: Vec::new(),
+        labels: std::collections::BTreeSet::new(),
+        height: 0,
     }
 }

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod bench;
+mod capacity;
 mod load;
+mod outage;
+mod outbox;
 mod running;
 mod steps;
 mod together;

@@ -5,9 +5,9 @@ use farm::digest::Digest;
 use farm::job::{Class, Event, JobState};
 use farm::message::Presence;
 use farm::outcome::Outcome;
-use scheduler::{Reported, Ticked, report};
+use scheduler::Ticked;
 
-use crate::bench::{Bench, NOON, job, later, presence};
+use crate::bench::{Bench, NOON, SLOTS, job, later, presence};
 
 fn claim(ticket: &str, builder: &str) -> Event {
     Event::Claim {
@@ -15,6 +15,7 @@ fn claim(ticket: &str, builder: &str) -> Event {
         ticket: Digest::of(ticket.as_bytes()),
         builder: builder.to_owned(),
         token: Digest::of(b"token"),
+        born: ::farm::stamp::Stamp::ZERO,
     }
 }
 
@@ -25,11 +26,11 @@ async fn a_free_slot_gets_an_offer_that_its_ticket_claims() {
     bench.insert(std::slice::from_ref(&one)).await;
     assert_eq!(bench.tick(NOON).await, Ticked::default(), "nobody is here");
 
-    let mut offers = bench.parts.bus.offers("b1").await;
+    let mut offers = bench.parts.bus.offers("b1", &Arch::ALL, SLOTS).await;
     bench.present("b1", 1, NOON).await;
     assert_eq!(bench.tick(NOON).await.offered, 1);
     assert_eq!(bench.tick(NOON).await.offered, 0);
-    let offer = offers.next().await;
+    let offer = offers.next().await.settled().await;
     assert_eq!((offer.job, offer.turn, offer.until), (one.id, 1, later(10_000)));
     assert_eq!(offer.recipe, one.recipe);
     assert!(bench.step(&one, claim("guessed", "b1"), NOON).await.is_err());
@@ -62,7 +63,7 @@ async fn silent_and_draining_builders_get_nothing() {
     bench.insert(&[job(1, "storage")]).await;
     bench.present("silent", 4, NOON).await;
     let draining = Presence { draining: true, ..presence("draining", 4) };
-    report(&bench.parts, &bench.config, draining, later(20_000)).await.unwrap();
+    bench.report(draining, later(20_000)).await;
     assert_eq!(bench.tick(later(20_000)).await.offered, 0);
     bench.present("silent", 4, later(20_000)).await;
     assert_eq!(bench.tick(later(20_000)).await.offered, 1);
@@ -88,14 +89,27 @@ async fn a_silent_builders_job_is_tried_again_and_at_last_lost() {
     let mut bench = Bench::new().await;
     let one = job(1, "storage");
     bench.insert(std::slice::from_ref(&one)).await;
-    let mut offers = bench.parts.bus.offers("b1").await;
+    let mut offers = bench.parts.bus.offers("b1", &Arch::ALL, SLOTS).await;
     let mut now = NOON;
     for turn in 1..=3 {
         bench.present("b1", 1, now).await;
         bench.tick(now).await;
-        let ticket = Digest::of(offers.next().await.ticket.as_bytes());
+        let ticket = Digest::of(offers.next().await.settled().await.ticket.as_bytes());
         let token = Digest::of(b"token");
-        bench.step(&one, Event::Claim { turn, ticket, builder: "b1".to_owned(), token }, now).await.unwrap();
+        bench
+            .step(
+                &one,
+                Event::Claim {
+                    turn,
+                    ticket,
+                    builder: "b1".to_owned(),
+                    token,
+                    born: ::farm::stamp::Stamp::ZERO,
+                },
+                now,
+            )
+            .await
+            .unwrap();
         now = now + std::time::Duration::from_secs(60);
         assert_eq!(bench.tick(now).await.lapsed, 1);
         now = now + std::time::Duration::from_secs(60);
@@ -108,11 +122,11 @@ async fn a_cancelled_job_is_recalled_at_each_tick_until_its_time_is_up() {
     let mut bench = Bench::new().await;
     let one = job(1, "storage");
     bench.insert(std::slice::from_ref(&one)).await;
-    let mut offers = bench.parts.bus.offers("b1").await;
+    let mut offers = bench.parts.bus.offers("b1", &Arch::ALL, SLOTS).await;
     let mut stops = bench.parts.bus.stops().await;
     bench.present("b1", 1, NOON).await;
     bench.tick(NOON).await;
-    let ticket = offers.next().await.ticket;
+    let ticket = offers.next().await.settled().await.ticket;
     bench.step(&one, claim(&ticket, "b1"), NOON).await.unwrap();
     bench.step(&one, Event::Cancel { by: "alice".to_owned() }, NOON).await.unwrap();
     for ms in [1, 2] {
@@ -141,40 +155,4 @@ async fn an_unreadable_row_stops_nobody_else() {
     let ticked = bench.tick(later(1)).await;
     assert_eq!(ticked.unreadable.into_keys().collect::<Vec<_>>(), [bad.id, overdue.id]);
     assert_eq!(bench.job(&good).await.phase(), "offered");
-}
-
-#[tokio::test]
-async fn room_that_was_not_there_before_hurries_a_tick() {
-    let bench = Bench::new().await;
-    let report = async |slots, running: u64, now| {
-        let running = (0..running).map(|number| (job(number, "x").id, 1)).collect();
-        let presence = Presence { running, ..presence("b1", slots) };
-        report(&bench.parts, &bench.config, presence, now).await.unwrap()
-    };
-    assert!(report(2, 0, NOON).await.hurry, "a new builder");
-    assert!(!report(2, 0, later(3_000)).await.hurry, "nothing new");
-    assert!(!report(2, 2, later(6_000)).await.hurry, "busy now");
-    assert!(report(2, 1, later(9_000)).await.hurry, "a slot fell free");
-    assert!(report(4, 1, later(12_000)).await.hurry, "more slots");
-    assert!(report(4, 1, later(60_000)).await.hurry, "back after a silence");
-}
-
-#[tokio::test]
-async fn a_builder_that_was_restarted_keeps_its_leases_until_they_run_out() {
-    let mut bench = Bench::new().await;
-    let one = job(1, "storage");
-    bench.insert(std::slice::from_ref(&one)).await;
-    let mut offers = bench.parts.bus.offers("b1").await;
-    bench.present("b1", 1, NOON).await;
-    bench.tick(NOON).await;
-    let ticket = offers.next().await.ticket;
-    bench.step(&one, claim(&ticket, "b1"), NOON).await.unwrap();
-    let with = Presence { running: vec![(one.id, 1)], ..presence("b1", 1) };
-    report(&bench.parts, &bench.config, with, later(1)).await.unwrap();
-
-    let reported = bench.present("b1", 1, later(2)).await;
-    assert_eq!(reported, Reported { hurry: true, forgotten: vec![(one.id, 1)] });
-    assert_eq!(bench.tick(later(2)).await, Ticked::default());
-    assert_eq!(bench.job(&one).await.phase(), "building");
-    assert_eq!(bench.tick(later(30_000)).await.lapsed, 1);
 }

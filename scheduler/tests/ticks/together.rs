@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::job::Event;
 use farm::ledger::{Db, LedgerError, StepError};
@@ -11,7 +12,7 @@ use farm::wire::Bus;
 use scheduler::{Config, Parts, tick};
 use tokio::task::JoinSet;
 
-use crate::bench::{Bench, NOON, job, step};
+use crate::bench::{Bench, NOON, SLOTS, job, step};
 
 const JOBS: u32 = 120;
 const BUILDERS: [(&str, u32); 3] = [("b0", 1), ("b1", 2), ("b2", 4)];
@@ -33,15 +34,16 @@ async fn schedule(db: Db, bus: Bus, name: char, done: Arc<AtomicBool>) -> usize 
 
 /// Claims and finishes whatever is offered.
 async fn build(db: Db, bus: Bus, name: &'static str, finished: Arc<AtomicU32>) {
-    let mut offers = bus.offers(name).await;
+    let mut offers = bus.offers(name, &Arch::ALL, SLOTS).await;
     loop {
-        let offer = offers.next().await;
+        let offer = offers.next().await.settled().await;
         let token = Digest::of(offer.ticket.as_bytes());
         let claim = Event::Claim {
             turn: offer.turn,
             ticket: token.clone(),
             builder: name.to_owned(),
             token: token.clone(),
+            born: ::farm::stamp::Stamp::ZERO,
         };
         step(&db, offer.job, claim, NOON).await.unwrap();
         let finish = Event::Finish { turn: offer.turn, token, outcome: Outcome::Passed };
