@@ -71,9 +71,15 @@ impl Interrupts {
     }
 }
 
-/// The secret by which the hub knows the attempt again. It never leaves this process but for the hub.
+/// A secret by which the hub knows an attempt, or the builder, again. It is shown to nobody but the hub.
 #[derive(Clone)]
 pub(crate) struct Token(String);
+
+impl From<String> for Token {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
 
 impl Token {
     /// 256 bits from the operating system.
@@ -87,6 +93,7 @@ impl Token {
         &self.0
     }
 
+    /// What the other side keeps of it.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }

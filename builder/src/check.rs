@@ -54,12 +54,6 @@ pub(crate) fn is_plain(name: &str) -> bool {
     is_segment(name) && name.bytes().all(plain) && !name.starts_with(['-', '.'])
 }
 
-/// A name that the hub, container engines and the bus all take for a builder.
-pub(crate) fn is_builder_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    name.len() <= 128 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(allowed)
-}
-
 /// A path of several segments, relative.
 pub(crate) fn is_inner_path(path: &str) -> bool {
     !path.is_empty() && path.split('/').all(is_segment)
@@ -87,7 +81,6 @@ mod tests {
             assert!(is_plain(good), "{good:?}");
         }
         assert!(is_segment("my source (1).tar.gz"));
-        assert!(is_builder_name("build-1.example.org") && !is_builder_name("_x") && !is_builder_name("a b"));
         assert!(is_inner_path("Packages/h/hello.rpm"));
         for bad in ["/etc/passwd", "a/../b", "a//b", "", "a/"] {
             assert!(!is_inner_path(bad), "{bad:?}");

@@ -1,6 +1,6 @@
-//! The hub's attempts API, from the builder's side.
+//! The hub's API, from the builder's side: the builder's own calls, and those about an attempt.
 //!
-//! Every call may be repeated and is, until it succeeds, is refused, or the attempt is lost. The beat alone decides
+//! Every call about an attempt may be repeated and is, until it succeeds, is refused, or the attempt is lost. The beat alone decides
 //! when an unreachable hub means a lost attempt.
 
 mod call;
@@ -11,13 +11,14 @@ use std::time::Duration;
 use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::ids::SnapshotId;
-use farm::message::{Claim, Finish, Lease, LogSize, Manifest, Offer};
+use farm::message::{Claim, Enrol, Enrolled, Finish, Lease, LogSize, Manifest, Offer, Presence, Welcome};
 use farm::outcome::Outcome;
+use farm::stamp::Stamp;
 use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use call::{A_LOG, Call, Payload, Trouble, json, judge};
+use call::{A_LOG, Call, Payload, Trouble, explanation, json, judge};
 
 pub(crate) use call::Slice;
 
@@ -43,52 +44,118 @@ pub(crate) enum ClientError {
     Disk { what: String, source: io::Error },
 }
 
-/// Where the hub is; made once.
-#[derive(Debug, Clone)]
+/// Why the hub did not take a builder's word.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwelcome {
+    /// It cannot be reached, or fails itself.
+    #[error("{0}")]
+    Away(String),
+    /// It does not want to.
+    #[error("{why}")]
+    Refused { why: String },
+}
+
+/// Where the hub is, and the builder's own secret; made once.
+#[derive(Clone)]
 pub(crate) struct Hub {
     http: reqwest::Client,
     base: Url,
+    secret: Token,
 }
 
 /// One attempt's calls; clones share them.
 #[derive(Clone)]
 pub(crate) struct AttemptClient {
-    http: reqwest::Client,
-    base: Url,
+    hub: Hub,
     key: Key,
     token: Token,
     lost: CancellationToken,
 }
 
 impl Hub {
-    pub(crate) fn new(base: Url) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(base: Url, secret: Token) -> Result<Self, reqwest::Error> {
         // Whoever starts the process may have chosen a provider before; then that one stays.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build()?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, secret })
     }
 
     pub(crate) fn attempt(&self, key: Key, token: Token, lost: CancellationToken) -> AttemptClient {
-        AttemptClient { http: self.http.clone(), base: self.base.clone(), key, token, lost }
+        AttemptClient { hub: self.clone(), key, token, lost }
     }
+
+    /// Tells what the builder has. One try.
+    pub(crate) async fn presence(&self, presence: &Presence) -> Result<Welcome, Unwelcome> {
+        let url = self.url(&["builders", &presence.builder, "presence"]);
+        told("a presence", self.http.post(url).bearer_auth(self.secret.as_str()).json(presence)).await
+    }
+
+    /// Joins the farm with a one-time token. One try; the token may be shown again with the same secret.
+    pub(crate) async fn enrol(&self, token: &str) -> Result<Enrolled, Unwelcome> {
+        let enrol = Enrol { token: token.to_owned(), secret: self.secret.as_str().to_owned() };
+        told("an enrolment", self.http.post(self.url(&["builders", "enrol"])).json(&enrol)).await
+    }
+
+    /// What speaks to others than the hub, and shows them no secret.
+    pub(crate) fn outside(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// An address of the API.
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1"]).extend(segments);
+        }
+        url
+    }
+}
+
+async fn told<T: serde::de::DeserializeOwned>(
+    what: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<T, Unwelcome> {
+    let response = request.send().await.map_err(|error| Unwelcome::Away(error.to_string()))?;
+    let status = response.status();
+    if status.is_success() {
+        let unclear = |error| Unwelcome::Away(format!("its answer to {what} is not understood: {error}"));
+        return response.json().await.map_err(unclear);
+    }
+    let why = explanation(&response.text().await.unwrap_or_default());
+    let why = if why.is_empty() { status.to_string() } else { why };
+    let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    Err(if passes || status.is_server_error() { Unwelcome::Away(why) } else { Unwelcome::Refused { why } })
 }
 
 impl AttemptClient {
     /// Takes up the offer. Repeatable, because the token proves that it is the same builder that asks.
-    pub(crate) async fn claim(&self, offer: &Offer, builder: &str) -> Result<Lease, ClientError> {
+    pub(crate) async fn claim(
+        &self,
+        offer: &Offer,
+        builder: &str,
+        born: Stamp,
+    ) -> Result<Lease, ClientError> {
         let claim = Claim {
             ticket: offer.ticket.clone(),
             builder: builder.to_owned(),
             token_digest: self.token.digest(),
+            born,
         };
-        let response = self.post("the claim", self.url(&["claim"], &[]), json(&claim)).await?;
+        let call = Call {
+            what: "the claim",
+            method: Method::POST,
+            url: self.url(&["claim"], &[]),
+            body: json(&claim),
+            bearer: &self.hub.secret,
+        };
+        let response = self.insist(call).await?;
         self.understand("the claim", response).await
     }
 
     /// Tells the hub that the attempt is alive. One try, bounded in time; `None` is a hub out of reach.
     pub(crate) async fn beat(&self, within: Duration) -> Result<Option<Lease>, ClientError> {
         let url = self.url(&["beat"], &[]);
-        let request = self.http.post(url).bearer_auth(self.token.as_str()).timeout(within);
+        let request = self.hub.http.post(url).bearer_auth(self.token.as_str()).timeout(within);
         match judge("the beat", request.send().await).await {
             Ok(response) => Ok(response.json().await.ok()),
             Err(Trouble::Repeat(_)) => Ok(None),
@@ -145,7 +212,7 @@ impl AttemptClient {
         let mut damaged = 0;
         loop {
             let body = Payload::Slice(content);
-            let call = Call { what: &what, method: Method::PUT, url: url.clone(), body };
+            let call = Call { what: &what, method: Method::PUT, url: url.clone(), body, bearer: &self.token };
             match self.insist(call).await {
                 // What arrived was not what was sent.
                 Err(ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, .. })
@@ -166,11 +233,12 @@ impl AttemptClient {
     }
 
     async fn get(&self, what: &str, url: Url) -> Result<Response, ClientError> {
-        self.insist(Call { what, method: Method::GET, url, body: Payload::Nothing }).await
+        self.insist(Call { what, method: Method::GET, url, body: Payload::Nothing, bearer: &self.token })
+            .await
     }
 
     async fn post(&self, what: &str, url: Url, body: Payload<'_>) -> Result<Response, ClientError> {
-        self.insist(Call { what, method: Method::POST, url, body }).await
+        self.insist(Call { what, method: Method::POST, url, body, bearer: &self.token }).await
     }
 
     async fn understand<T: serde::de::DeserializeOwned>(
@@ -187,11 +255,8 @@ impl AttemptClient {
     }
 
     fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            let (job, turn) = (self.key.job.to_string(), self.key.turn.to_string());
-            path.pop_if_empty().extend(["api", "v1", "attempts", &job, &turn]).extend(segments);
-        }
+        let (job, turn) = (self.key.job.to_string(), self.key.turn.to_string());
+        let mut url = self.hub.url(&[&["attempts", &*job, &*turn], segments].concat());
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

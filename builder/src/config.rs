@@ -1,5 +1,6 @@
 //! What a builder can be told. Every value has a default that is enough for a farm in one process.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use farm::arch::Arch;
@@ -14,40 +15,62 @@ pub struct Config {
     /// because a builder removes what an earlier life of the same name left there. Letters, digits, `-`, `_` and `.`.
     /// The host's name by default.
     pub name: String,
+    /// A file with the one-time token by which a new machine joins the farm, and gets the name the token was made for.
+    /// A builder that has joined does not look at it any more.
+    pub enrolment_token_file: Option<PathBuf>,
     /// How many jobs it takes at once.
     pub slots: u32,
-    /// The architectures it takes jobs for. Foreign ones need qemu-user and images of that architecture.
+    /// MiB of memory all its jobs together may use; what the machine has when it is not said.
+    pub memory_mb: Option<u64>,
+    /// MiB of disk all its jobs together may use; what is free below `data` once the cache is full when it is not said.
+    pub disk_mb: Option<u64>,
+    /// What distinguishes it (`ssd`, `big`): targets may ask for labels.
+    pub labels: BTreeSet<String>,
+    /// The architectures it runs natively. Each needs images of that architecture.
     pub arches: Vec<Arch>,
+    /// The architectures it runs under qemu-user emulation besides, many times slower.
+    pub emulated: Vec<Arch>,
     /// Where the hub is.
     pub hub: Url,
     /// A directory of its own, for workspaces and the cache. No two builders may share one.
     pub data: PathBuf,
     /// The container engine's socket, as `unix:///path`: Docker's, or that of `podman system service`.
     pub engine: String,
-    /// Milliseconds between two signs of presence to the scheduler.
+    /// Milliseconds between two signs of presence to the hub.
     pub presence_ms: u64,
     /// MiB of fetched files that are kept for later jobs.
     pub cache_mb: u64,
+    /// MiB of roots that are kept in the container engine for later builds; 0 keeps none.
+    pub roots_mb: u64,
     /// Directories below which a recipe's `file://` repos may lie. None by default: such repos are refused.
     pub file_repos: Vec<PathBuf>,
     /// Seconds that running jobs get to end by themselves when the builder is told to stop. What still runs then is
     /// killed and given back to the farm.
     pub drain_seconds: u64,
+    /// Where the process tells `/metrics`, `/healthz` and `/readyz`; nowhere when it is not said.
+    pub metrics: Option<std::net::SocketAddr>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             name: host_name(),
+            enrolment_token_file: None,
             slots: 2,
+            memory_mb: None,
+            disk_mb: None,
+            labels: BTreeSet::new(),
+            emulated: Vec::new(),
             arches: Arch::native().into_iter().collect(),
             hub: default_hub(),
             data: PathBuf::from("var/builder"),
             engine: "unix:///var/run/docker.sock".to_owned(),
             presence_ms: 3_000,
             cache_mb: 10 * 1024,
+            roots_mb: 10 * 1024,
             file_repos: Vec::new(),
             drain_seconds: 0,
+            metrics: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use farm::message::{Lease, Offer};
 use farm::outcome::Outcome;
 use farm::stamp::Stamp;
+use farm::wire::Delivery;
 
 use crate::attempt::{Interrupt, Interrupts, Key, Token};
 use crate::cache::Cache;
@@ -14,6 +15,7 @@ use crate::client::{AttemptClient, ClientError, Hub};
 use crate::engine::{Engine, Owner};
 use crate::halt::{Halt, OrFarm as _};
 use crate::logs::{Logs, STATE_LOG};
+use crate::roots::Roots;
 use crate::steps::{self, Bench, Journal};
 use crate::workspace::Workspace;
 use crate::{beat, check};
@@ -26,16 +28,20 @@ const STATE_LOG_LIMIT: u64 = 16 * 1024 * 1024;
 /// What all slots of a builder share.
 pub(crate) struct Tools {
     pub(crate) name: String,
+    /// When this life of the builder began.
+    pub(crate) born: Stamp,
     pub(crate) engine: Engine,
     pub(crate) hub: Hub,
     pub(crate) cache: Cache,
+    pub(crate) roots: Roots,
     /// Where workspaces are made: an absolute path.
     pub(crate) work: PathBuf,
     pub(crate) file_repos: Vec<PathBuf>,
 }
 
 /// Does everything about one offer. Whatever happens, nothing of it is left on the builder afterwards.
-pub(crate) async fn work(tools: Arc<Tools>, offer: Offer, interrupts: Interrupts) {
+pub(crate) async fn work(tools: Arc<Tools>, delivery: Delivery, interrupts: Interrupts) {
+    let Delivery { offer, receipt } = delivery;
     let key = Key { job: offer.job, turn: offer.turn };
     let token = match Token::fresh() {
         Ok(token) => token,
@@ -44,7 +50,10 @@ pub(crate) async fn work(tools: Arc<Tools>, offer: Offer, interrupts: Interrupts
         }
     };
     let client = tools.hub.attempt(key, token, interrupts.lost().clone());
-    let lease = match claim(&client, &offer, &tools.name, &interrupts).await {
+    let claimed = claim(&client, &offer, &tools, &interrupts).await;
+    // Not before, so that a builder that dies here is given it again; not later, because a broker does not wait for builds.
+    receipt.settle().await;
+    let lease = match claimed {
         Some(Ok(lease)) => lease,
         Some(Err(ClientError::Lost)) => {
             return tracing::debug!(job = %key.job, turn = key.turn, "the offer is void");
@@ -81,12 +90,12 @@ pub(crate) async fn work(tools: Arc<Tools>, offer: Offer, interrupts: Interrupts
 async fn claim(
     client: &AttemptClient,
     offer: &Offer,
-    builder: &str,
+    tools: &Tools,
     interrupts: &Interrupts,
 ) -> Option<Result<Lease, ClientError>> {
     let patience = (offer.until - now()) + CLAIM_GRACE;
     tokio::select! {
-        answer = client.claim(offer, builder) => Some(answer),
+        answer = client.claim(offer, &tools.name, tools.born) => Some(answer),
         () = interrupts.stop().cancelled() => None,
         () = tokio::time::sleep(patience) => None,
     }
@@ -106,7 +115,7 @@ async fn attempt(
     };
     let mut logs = Logs::new(workspace.logs(), client.clone());
     let worked = noted(tools, client, offer, interrupts, &workspace, &mut logs, &owner).await;
-    if let Err(error) = tools.engine.reap(&owner).await {
+    if let Err(error) = tools.engine.reap(&owner, &tools.roots.kept()).await {
         tracing::error!(job = %owner.job, turn = owner.turn, %error, "containers or images may be left over");
     }
     let delivered = logs.delivered().await.map_err(Halt::from);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use farm::arch::Arch;
 use farm::ids::SnapshotId;
+use farm::message::Manifest;
 use futures_util::{TryStreamExt as _, stream};
 
 use crate::cache::Cache;
@@ -15,6 +16,21 @@ use crate::workspace::make_folder;
 /// Files fetched at the same time.
 const AT_ONCE: usize = 4;
 
+/// What a snapshot consists of; no path in it leads out of its folder.
+pub(crate) async fn manifest(
+    client: &AttemptClient,
+    snapshot: SnapshotId,
+    arch: Arch,
+) -> Result<Manifest, Halt> {
+    let manifest = client.manifest(snapshot, arch).await?;
+    match manifest.files.iter().find(|file| !check::is_inner_path(&file.path)) {
+        Some(file) => {
+            Err(Halt::Farm(format!("the manifest of snapshot {snapshot} names the path {:?}", file.path)))
+        }
+        None => Ok(manifest),
+    }
+}
+
 /// Fetches what is not cached and links everything into `folder`, which is made.
 pub(crate) async fn lay_out(
     client: &AttemptClient,
@@ -24,14 +40,8 @@ pub(crate) async fn lay_out(
     folder: &Path,
 ) -> Result<(), Halt> {
     let doing = "lay out a repo";
-    let manifest = client.manifest(snapshot, arch).await?;
+    let manifest = manifest(client, snapshot, arch).await?;
     make_folder(folder).or_farm(doing)?;
-    if let Some(file) = manifest.files.iter().find(|file| !check::is_inner_path(&file.path)) {
-        return Err(Halt::Farm(format!(
-            "the manifest of snapshot {snapshot} names the path {:?}",
-            file.path
-        )));
-    }
     stream::iter(manifest.files.iter().map(Ok))
         .try_for_each_concurrent(AT_ONCE, |file| async move {
             let place = folder.join(&file.path);

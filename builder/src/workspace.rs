@@ -94,7 +94,12 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 pub(crate) fn clear(parent: &Path) -> io::Result<()> {
     make_folder(parent)?;
     for entry in std::fs::read_dir(parent)? {
-        std::fs::remove_dir_all(entry?.path())?;
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
     }
     Ok(())
 }

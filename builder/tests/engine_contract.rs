@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use builder::Spool;
 use builder::engine::{
-    ContainerSpec, Dummy, Ended, Ending, Engine, EngineError, Mount, Owner, Profile, Script, Step,
+    ContainerSpec, Dummy, Ended, Ending, Engine, EngineError, Kept, Mount, Owner, Profile, Script, Step,
 };
 use farm::arch::Arch;
 use farm::ids::{JobId, Minter};
@@ -76,6 +76,8 @@ impl Bench {
             repos: Vec::new(),
             macros: [("case".to_owned(), case.to_owned())].into(),
             limits,
+            ccache: false,
+            sharing: None,
         };
         ContainerSpec {
             owner: self.owner(),
@@ -110,8 +112,17 @@ impl Bench {
         self.run(&self.spec(case, script)).await
     }
 
+    /// Reaping nothing is a success.
+    async fn reap_all(&self) {
+        self.engine.reap_all(&self.builder, &Kept::new()).await.unwrap();
+    }
+
+    async fn left(&self) -> usize {
+        self.engine.leftovers(&self.builder, &Kept::new()).await.unwrap()
+    }
+
     async fn nothing_is_left(&self) {
-        assert_eq!(self.engine.leftovers(&self.builder).await.unwrap(), 0);
+        assert_eq!(self.engine.leftovers(&self.builder, &Kept::new()).await.unwrap(), 0);
     }
 }
 
@@ -137,9 +148,10 @@ async fn contract(bench: &Bench) {
     stops_what_breaks_a_limit(bench).await;
     stops_when_told(bench).await;
     commits_for_the_next_container(bench).await;
+    keeps_what_it_is_told_to(bench).await;
     reaps_an_earlier_life(bench).await;
-    bench.engine.reap_all(&bench.builder).await.unwrap();
-    bench.engine.reap_all(&bench.builder).await.expect("reaping nothing is a success");
+    bench.reap_all().await;
+    bench.reap_all().await;
     bench.nothing_is_left().await;
 }
 
@@ -229,23 +241,58 @@ async fn commits_for_the_next_container(bench: &Bench) {
     // A second image on top of the first: both must go.
     bench.engine.commit(&run.result.unwrap().container, &second.owner).await.unwrap();
 
-    let before = bench.engine.leftovers(&bench.builder).await.unwrap();
-    bench.engine.reap(&first.owner).await.unwrap();
-    assert_eq!(bench.engine.leftovers(&bench.builder).await.unwrap(), before - 4);
+    let before = bench.left().await;
+    bench.engine.reap(&first.owner, &Kept::new()).await.unwrap();
+    assert_eq!(bench.left().await, before - 4);
+}
+
+/// An image outlives its attempt and its builder's life, is started from by other attempts, and goes when told to; what
+/// was made from it, and other builders, have no say in that.
+async fn keeps_what_it_is_told_to(bench: &Bench) {
+    let base = bench.engine.image(&bench.image).await.unwrap().expect("the engine has the image");
+    assert!(base.id.0.starts_with("sha256:"), "{base:?}");
+    assert!(bench.engine.image("grange.invalid/none:1").await.unwrap().is_none() || !bench.real);
+
+    let mut first = bench.spec("leaves a file", "echo left > /srv/file");
+    (first.profile, first.image) = (Profile::Installer { network: false }, base.id.0.clone());
+    let ended = bench.run(&first).await.result.unwrap();
+    let root = bench.engine.commit(&ended.container, &first.owner).await.unwrap();
+    let facts = bench.engine.image(&root.0).await.unwrap().unwrap();
+    assert!(facts.id == root && facts.bytes >= base.bytes && facts.id != base.id, "{facts:?} of {base:?}");
+    let kept = Kept::from([root.clone()]);
+    bench.engine.reap(&first.owner, &kept).await.unwrap();
+
+    let mut second = bench.spec("leaves a file", "cat /srv/file >&2; echo more > /srv/more");
+    (second.profile, second.image) = (Profile::Installer { network: false }, root.0.clone());
+    let run = bench.run(&second).await;
+    assert_eq!(run.ending(), Ending::Exited(0));
+    assert!(!bench.real || run.log == "left\n", "{}", run.log);
+    bench.engine.commit(&run.result.unwrap().container, &second.owner).await.unwrap();
+    bench.engine.reap(&second.owner, &kept).await.unwrap();
+    bench.engine.reap_all(&bench.builder, &kept).await.unwrap();
+    assert!(bench.engine.image(&root.0).await.unwrap().is_some(), "it went with what was made from it");
+    assert_eq!((bench.left().await, bench.engine.leftovers(&bench.builder, &kept).await.unwrap()), (1, 0));
+
+    bench.engine.remove("another", &root).await.unwrap();
+    assert!(bench.engine.image(&root.0).await.unwrap().is_some(), "it is not the other builder's");
+    bench.engine.remove(&bench.builder, &root).await.unwrap();
+    bench.engine.remove(&bench.builder, &root).await.expect("removing nothing is a success");
+    assert!(bench.engine.image(&root.0).await.unwrap().is_none());
+    assert!(bench.engine.image(&bench.image).await.unwrap().is_some(), "the base image stays");
 }
 
 async fn reaps_an_earlier_life(bench: &Bench) {
     let spec = bench.spec("hangs", "sleep 1000");
     let later = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        bench.engine.reap_all(&bench.builder).await.unwrap();
+        bench.reap_all().await;
     };
     if bench.real {
         // The earlier life is this call, which must notice that its container went away.
         let (run, ()) = tokio::join!(bench.run(&spec), later);
         assert!(!matches!(run.result, Ok(Ended { ending: Ending::Exited(0), .. })), "{:?}", run.result);
     }
-    bench.engine.reap_all(&bench.builder).await.unwrap();
+    bench.reap_all().await;
     bench.nothing_is_left().await;
 }
 
@@ -305,7 +352,7 @@ async fn walls(bench: &Bench) {
     let mut absent = bench.spec("no image", "true");
     absent.image = "grange.invalid/no-such-image:1".to_owned();
     assert!(matches!(bench.run(&absent).await.result, Err(EngineError::NoImage { .. })));
-    bench.engine.reap_all(&bench.builder).await.unwrap();
+    bench.reap_all().await;
     bench.nothing_is_left().await;
 }
 

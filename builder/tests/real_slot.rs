@@ -10,6 +10,7 @@ mod farmyard;
 use std::path::{Path, PathBuf};
 
 use builder::Engine;
+use farm::chain::PROVIDES_FILE;
 use farm::outcome::Outcome;
 use farm::recipe::{Limits, Recipe, RepoOrigin, RepoSource, Work};
 
@@ -90,7 +91,9 @@ async fn srpm(farm: &mut Farmyard, name: &str) -> (String, Vec<u8>) {
     let recipe = srpm_recipe(farm, name);
     let (outcome, attempt) = farm.done(recipe).await;
     assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("build.log"));
-    attempt.files.into_iter().next().unwrap()
+    let provides = farm::chain::provided_names(&String::from_utf8_lossy(&attempt.files[PROVIDES_FILE]));
+    assert!(provides.contains(name), "{provides:?}");
+    attempt.files.into_iter().find(|(file, _)| file.ends_with(".src.rpm")).unwrap()
 }
 
 /// Makes the source package and builds it with these RPMs at hand.
@@ -127,8 +130,8 @@ fn reason(outcome: &Outcome) -> &str {
 async fn good_packages(farm: &mut Farmyard) {
     let (outcome, built) = build(farm, "builds", &[], |_| {}).await;
     assert_eq!(outcome, Outcome::Passed, "{}{}", built.log("root.log"), built.log("build.log"));
-    let (file, rpm) = built.files.first_key_value().unwrap();
-    assert!(file.starts_with("builds-1.0-1.g1.") && built.files.len() == 1, "{:?}", built.files.keys());
+    let (file, rpm) = built.files.iter().find(|(name, _)| name.ends_with(".rpm")).unwrap();
+    assert!(file.starts_with("builds-1.0-1.g1.") && built.files.len() == 2, "{:?}", built.files.keys());
     let rpms: &[(&str, &[u8])] = &[(file, rpm)];
 
     for suite in ["installs", "runs"] {
@@ -180,8 +183,12 @@ async fn bad_packages(farm: &mut Farmyard) {
     ] {
         let (outcome, built) = build(farm, name, &[], |_| {}).await;
         assert_eq!(outcome, Outcome::Passed, "{name}: {}", built.log("build.log"));
-        let rpms: Vec<(&str, &[u8])> =
-            built.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+        let rpms: Vec<(&str, &[u8])> = built
+            .files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".rpm"))
+            .map(|(name, content)| (name.as_str(), content.as_slice()))
+            .collect();
         let (outcome, tested) = test(farm, name, suite, &rpms).await;
         println!("{name}: {}", reason(&outcome));
         assert!(reason(&outcome).contains(words), "{outcome:?}\n{}", tested.log("test.log"));
@@ -213,7 +220,7 @@ install -D -m 0644 said %{buildroot}%{_datadir}/finds-out/said
 /// Needs that a build works out itself come from the farm's repos too.
 async fn needs_found_out(farm: &mut Farmyard) {
     let (_, built) = build(farm, "builds", &[], |_| {}).await;
-    let (file, rpm) = built.files.first_key_value().unwrap();
+    let (file, rpm) = built.files.iter().find(|(name, _)| name.ends_with(".rpm")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("finds-out.spec"), FINDS_OUT).unwrap();
     let tree = farm.hub.input("tree.tar", &tar_of(folder.path()));
@@ -250,7 +257,7 @@ async fn repos_that_are_none(farm: &mut Farmyard) {
 /// Repos outside the farm: over the network, which the build itself still does not get, and on the builder's disk.
 async fn repos_of_others(farm: &mut Farmyard) {
     let (_, built) = build(farm, "builds", &[], |_| {}).await;
-    let (file, rpm) = built.files.first_key_value().unwrap();
+    let (file, rpm) = built.files.iter().find(|(name, _)| name.ends_with(".rpm")).unwrap();
     let arch = farm::arch::Arch::native().unwrap();
     let folder = repo_folder(&[(file, rpm)]);
     let shared = farm.folder.path().join("mirror").join(arch.as_str());
@@ -280,6 +287,28 @@ async fn repos_of_others(farm: &mut Farmyard) {
     }
 }
 
+/// What needs the same as before starts without dnf, in the same root; other packages in the repo that bear on it make
+/// another.
+async fn a_root_is_made_once(farm: &mut Farmyard) {
+    let (_, built) = build(farm, "builds", &[], |_| {}).await;
+    let (file, rpm) = built.files.iter().find(|(name, _)| name.ends_with(".rpm")).unwrap();
+    let rpms: &[(&str, &[u8])] = &[(file, rpm)];
+    let (mut locks, mut dnf) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let (outcome, built) = build(farm, "needs-builds", rpms, |_| {}).await;
+        let state = built.log("state.log");
+        assert_eq!(outcome, Outcome::Passed, "{state}{}", built.log("root.log"));
+        println!("{}", state.lines().find(|line| line.contains("Root: ")).unwrap());
+        locks.push(built.files[farm::buildroot::LOCK_FILE].clone());
+        dnf.push(state.contains("Start: dependencies"));
+        let lock = String::from_utf8_lossy(&built.files[farm::buildroot::LOCK_FILE]).into_owned();
+        assert!(lock.contains("builds-1.0-1.g1."), "{lock}");
+    }
+    assert_eq!((locks[0] == locks[1], dnf[1]), (true, false), "{dnf:?}");
+    let (outcome, built) = build(farm, "needs-builds", &[], |_| {}).await;
+    assert!(reason(&outcome).contains("No matching package"), "{}", built.log("root.log"));
+}
+
 async fn cancelled_in_the_middle(farm: &mut Farmyard) {
     let (file, content) = srpm(farm, "hangs").await;
     let srpm = farm.hub.input(&file, &content);
@@ -296,6 +325,7 @@ async fn cancelled_in_the_middle(farm: &mut Farmyard) {
 
 async fn story(variable: &str) {
     let Some(mut farm) = farm(variable).await else { return };
+    a_root_is_made_once(&mut farm).await;
     repos_that_are_none(&mut farm).await;
     repos_of_others(&mut farm).await;
     needs_found_out(&mut farm).await;

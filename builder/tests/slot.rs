@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use builder::Engine;
 use builder::engine::{Dummy, Script, Step};
+use farm::buildroot::{LOCK_FILE, Lock};
 use farm::outcome::Outcome;
 use farm::recipe::{Recipe, Work};
 
@@ -22,7 +23,7 @@ fn builds(_: &Recipe, step: Step) -> Script {
         Step::Build => Script::default().says("+ make").puts_out("any-1-1.x86_64.rpm", "an RPM"),
         Step::Dependencies => Script::default().says("Nothing to do."),
         Step::Srpm => Script::default().puts_out("any-1-1.src.rpm", "a source RPM"),
-        Step::Install | Step::Suite => Script::default(),
+        Step::Lock | Step::Install | Step::Suite => Script::default(),
     }
 }
 
@@ -39,7 +40,13 @@ async fn a_build_passes_and_everything_is_delivered() {
     assert_eq!(attempt.files["any-1-1.x86_64.rpm"], b"an RPM");
     assert_eq!(attempt.log("build.log"), "+ make\n");
     assert_eq!(attempt.log("root.log"), "Nothing to do.\n");
-    assert!(attempt.log("state.log").ends_with("Finish: passed\n"), "{}", attempt.log("state.log"));
+    let lock = Lock::read(&farm.any_build(), &attempt.files[LOCK_FILE]).unwrap();
+    assert_eq!(lock.packages[0].nevra, "base-1-1.noarch");
+    let state = attempt.log("state.log");
+    assert!(state.ends_with("Finish: passed\n"), "{state}");
+    for said in [format!("Image: base is {}", lock.image_digest), format!("Root: lock {}", lock.digest())] {
+        assert!(state.contains(&said), "{said}: {state}");
+    }
     assert_eq!(attempt.builder.as_ref(), Some(&farm.name));
     farm.present(|presence| presence.running.is_empty() && !presence.draining).await;
     farm.close().await;
@@ -100,7 +107,7 @@ async fn every_way_to_fail_is_named() {
         recipe.limits.seconds = 1;
         let (outcome, attempt) = farm.done(recipe).await;
         assert_eq!(outcome, expected, "{script:?}");
-        assert!(attempt.files.is_empty());
+        assert!(attempt.files.keys().all(|name| name == LOCK_FILE), "{:?}", attempt.files.keys());
         farm.close().await;
     }
 }
@@ -140,8 +147,8 @@ async fn a_build_that_finds_out_what_it_needs_gets_another_round() {
     let (outcome, attempt) = farm.done(recipe).await;
     assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("state.log"));
     let steps: Vec<Step> = dummy.ran().into_iter().map(|(_, step)| step).collect();
-    assert_eq!(steps, [Step::Dependencies, Step::Build].repeat(3));
-    assert_eq!(attempt.files.keys().collect::<Vec<_>>(), ["any-1-1.x86_64.rpm"]);
+    assert_eq!(steps, [Step::Dependencies, Step::Lock, Step::Build].repeat(3));
+    assert_eq!(attempt.files.keys().collect::<Vec<_>>(), ["any-1-1.x86_64.rpm", LOCK_FILE]);
     farm.close().await;
 }
 
@@ -304,7 +311,7 @@ async fn a_doubled_offer_is_worked_on_once_and_a_void_one_not_at_all() {
     }
     assert_eq!(farm.ended(job).await.0, Outcome::Passed);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(dummy.ran().len(), 2, "one dependency step, one build");
+    assert_eq!(dummy.ran().len(), 3, "one dependency step, one look at the root, one build");
     assert_eq!(farm.hub.attempt(job).unwrap().late_calls, 0);
     farm.close().await;
 }
@@ -375,12 +382,16 @@ async fn no_work_is_drawn_while_the_engine_is_away() {
 
 #[tokio::test]
 async fn two_builders_do_not_share_a_data_directory() {
-    let farm = farm(builds).await;
-    farm.bus.presences().await.next().await;
+    let mut farm = farm(builds).await;
+    farm.present(|_| true).await;
     let config = builder::Config { data: farm.folder.path().join("data"), ..builder::Config::default() };
-    let parts = builder::Parts { bus: farm.bus.clone(), engine: farm.engine.clone() };
+    let parts = builder::Parts {
+        bus: farm.bus.clone(),
+        engine: farm.engine.clone(),
+        identity: builder::Identity::fresh("another").unwrap(),
+    };
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let refused = builder::run(parts, config, stopped).await.unwrap_err();
-    assert!(refused.to_string().contains("another builder uses"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("another builder uses"), "{refused:#}");
     farm.close().await;
 }

@@ -10,7 +10,7 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use super::{AttemptClient, ClientError};
-use crate::attempt::Key;
+use crate::attempt::{Key, Token};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) body: Payload<'a>,
+    /// What the call shows: the attempt's token, or the builder's own secret.
+    pub(super) bearer: &'a Token,
 }
 
 pub(super) enum Payload<'a> {
@@ -74,9 +76,8 @@ impl AttemptClient {
     }
 
     async fn request(&self, call: &Call<'_>) -> Result<RequestBuilder, ClientError> {
-        // The claim carries the token too, whose digest is all the hub looks at.
-        let request =
-            self.http.request(call.method.clone(), call.url.clone()).bearer_auth(self.token.as_str());
+        let request = self.hub.http.request(call.method.clone(), call.url.clone());
+        let request = request.bearer_auth(call.bearer.as_str());
         Ok(match &call.body {
             Payload::Nothing => request,
             Payload::Json(value) => request.json(value),
@@ -126,9 +127,11 @@ pub(super) async fn judge(what: &str, answer: Result<Response, reqwest::Error>) 
     }
 }
 
-/// The sentence in a problem document (RFC 9457), or the body itself.
-fn explanation(body: &str) -> String {
+/// The sentence in a problem document (RFC 9457) and what to do, or the body itself.
+pub(super) fn explanation(body: &str) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let field = |name| problem.as_ref()?.get(name)?.as_str();
-    field("detail").or_else(|| field("title")).unwrap_or(body).trim().chars().take(QUOTE).collect()
+    let said = field("detail").or_else(|| field("title")).unwrap_or(body).trim();
+    let fix = field("fix").map(|fix| format!("; {fix}")).unwrap_or_default();
+    said.chars().chain(fix.chars()).take(QUOTE).collect()
 }

@@ -3,6 +3,7 @@
 //! The builder attaches before it starts the container and keeps the log itself. Asking the engine for the log
 //! afterwards loses data on Podman, and would let a stranger's code fill the engine's disk.
 
+mod images;
 mod leftovers;
 
 use std::pin::pin;

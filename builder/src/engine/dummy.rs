@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use farm::digest::Digest;
 use farm::recipe::Recipe;
 use tokio_util::sync::CancellationToken;
 
-use super::EngineError;
-use super::spec::{ContainerId, ContainerSpec, Ended, Ending, ImageId, Owner, Step};
+use super::spec::{ContainerId, ContainerSpec, Ended, Ending, ImageFacts, ImageId, Owner, Step};
+use super::{EngineError, Kept};
 use crate::spool::{Room, Spool};
 
 /// What a container of the dummy does: says its lines, puts out its files, takes its time and ends. By default it
@@ -20,7 +22,9 @@ pub struct Script {
     code: i64,
     lines: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
+    pace: Duration,
     takes: Duration,
+    waits_for: Option<PathBuf>,
     hangs: bool,
     out_of_memory: bool,
     engine_fails: Option<String>,
@@ -55,6 +59,20 @@ impl Script {
         self
     }
 
+    /// Lets this much time pass after each line.
+    #[must_use]
+    pub fn paced(mut self, pause: Duration) -> Self {
+        self.pace = pause;
+        self
+    }
+
+    /// Does not end before this file is there.
+    #[must_use]
+    pub fn waits_for(mut self, file: impl Into<PathBuf>) -> Self {
+        self.waits_for = Some(file.into());
+        self
+    }
+
     /// Never ends by itself.
     #[must_use]
     pub fn hangs(mut self) -> Self {
@@ -78,7 +96,15 @@ impl Script {
     }
 }
 
-/// The engine; clones share it.
+/// Between two looks for the file a container waits for.
+const LOOK: Duration = Duration::from_millis(50);
+/// Bytes that an image of the dummy has; one that was committed has twice as many.
+const IMAGE_BYTES: u64 = 100 * 1024 * 1024;
+/// What is installed in every root, unless a script says otherwise.
+const INSTALLED: [(&str, &str); 2] = [("packages.txt", "base-1-1.noarch (none)\n"), ("names.txt", "base\n")];
+
+/// The engine; clones share it. Asked what is installed ([`Step::Lock`]), a container whose script puts out nothing
+/// names one package.
 #[derive(Clone)]
 pub struct Dummy(Arc<Inner>);
 
@@ -143,7 +169,10 @@ impl Dummy {
     ) -> Result<Ended, EngineError> {
         self.ping()?;
         let container = self.start(spec)?;
-        let script = (self.0.script)(&spec.recipe, spec.step);
+        let mut script = (self.0.script)(&spec.recipe, spec.step);
+        if spec.step == Step::Lock && script.files.is_empty() {
+            script.files = INSTALLED.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into();
+        }
         let ending = play(&script, spec, output, log, stop).await;
         let mut state = self.state();
         if ending.is_err() {
@@ -160,9 +189,10 @@ impl Dummy {
         if busy {
             return Err(out_of_order("two containers of one attempt at a time"));
         }
-        let is_base = spec.image == spec.recipe.image;
-        if !is_base && state.images.get(&ImageId(spec.image.clone())) != Some(&spec.owner) {
-            return Err(out_of_order("the image is neither the recipe's nor one the attempt committed"));
+        let is_base = spec.image == spec.recipe.image || spec.image == base(&spec.recipe.image).0;
+        let committed = state.images.get(&ImageId(spec.image.clone()));
+        if !is_base && committed.is_none_or(|owner| owner.builder != spec.owner.builder) {
+            return Err(out_of_order("the image is neither the recipe's nor one the builder committed"));
         }
         if let Some(mount) =
             spec.mounts.iter().find(|mount| !mount.from.is_absolute() || !mount.from.exists())
@@ -193,16 +223,47 @@ impl Dummy {
         Ok(image)
     }
 
-    pub(super) fn leftovers(&self, builder: &str) -> usize {
-        let state = self.state();
-        let owners = state.containers.values().map(|container| &container.owner).chain(state.images.values());
-        owners.filter(|owner| owner.builder == builder).count()
+    pub(super) fn image(&self, name: &str) -> Result<Option<ImageFacts>, EngineError> {
+        self.ping()?;
+        let id = if name.starts_with("sha256:") { ImageId(name.to_owned()) } else { base(name) };
+        // It has whatever image a recipe names, but of those that were committed only the ones that are still there.
+        let there = !name.starts_with("sha256:") || self.state().images.contains_key(&id);
+        let bytes = if name.starts_with("sha256:") { 2 * IMAGE_BYTES } else { IMAGE_BYTES };
+        Ok(there.then_some(ImageFacts { id, bytes }))
     }
 
-    pub(super) fn reap(&self, whose: impl Fn(&Owner) -> bool) {
+    pub(super) fn leftovers(&self, builder: &str, kept: &Kept) -> usize {
+        let state = self.state();
+        let containers = state.containers.values().filter(|container| container.owner.builder == builder);
+        let images =
+            state.images.iter().filter(|(image, owner)| owner.builder == builder && !kept.contains(image));
+        containers.count() + images.count()
+    }
+
+    pub(super) fn reap(&self, whose: impl Fn(&Owner) -> bool, kept: &Kept) {
         let mut state = self.state();
         state.containers.retain(|_, container| !whose(&container.owner));
-        state.images.retain(|_, owner| !whose(owner));
+        state.images.retain(|image, owner| !whose(owner) || kept.contains(image));
+    }
+
+    pub(super) fn remove(&self, builder: &str, image: &ImageId) -> Result<(), EngineError> {
+        self.ping()?;
+        let mut state = self.state();
+        if state.images.get(image).is_some_and(|owner| owner.builder == builder) {
+            state.images.remove(image);
+        }
+        Ok(())
+    }
+
+    /// Committed images that exist.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.state().images.len()
+    }
+
+    /// Loses every committed image, as when somebody tidies up the engine by hand.
+    pub fn lose_images(&self) {
+        self.state().images.clear();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -224,9 +285,18 @@ async fn play(
         if log.append(format!("{line}\n").as_bytes()).await? == Room::Exhausted {
             return Ok(Ending::LogOverflow);
         }
+        if !script.pace.is_zero() {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Ending::Stopped),
+                () = tokio::time::sleep(script.pace) => {}
+            }
+        }
     }
     let ends = async {
         tokio::time::sleep(script.takes).await;
+        while script.waits_for.as_ref().is_some_and(|file| !file.exists()) {
+            tokio::time::sleep(LOOK).await;
+        }
         if script.hangs {
             std::future::pending::<()>().await;
         }
@@ -252,6 +322,11 @@ fn archive(files: &[(String, Vec<u8>)]) -> std::io::Result<Vec<u8>> {
         archive.append_data(&mut header, name, content.as_slice())?;
     }
     archive.into_inner()
+}
+
+/// The content of an image that a recipe names.
+fn base(name: &str) -> ImageId {
+    ImageId(format!("sha256:{}", Digest::of(name.as_bytes())))
 }
 
 fn out_of_order(what: &str) -> EngineError {

@@ -10,24 +10,33 @@
 //!   When it fails there is no container either, or [`Engine::reap`] finds it.
 //! - An exit code other than 0, a broken limit and a stop are ordinary answers ([`Ending`]); [`EngineError`] means
 //!   that the engine did not do its part, and says nothing about the package.
-//! - [`Engine::commit`] makes an image of a stopped container; [`ContainerSpec::image`] may name it afterwards.
-//! - [`Engine::reap`] removes containers (running ones too) and committed images, and never anything that does not
-//!   carry the builder's label. It may be repeated, and finding nothing is a success.
+//! - [`Engine::commit`] makes an image of a stopped container; [`ContainerSpec::image`] may name it afterwards, also in
+//!   other attempts of the same builder, until it is removed.
+//! - [`Engine::reap`] removes containers (running ones too) and committed images but those it is told to keep, and never
+//!   anything that does not carry the builder's label; neither does [`Engine::remove`]. Both may be repeated, and
+//!   finding nothing is a success. An image from which another was made is not removed by [`Engine::remove`].
 //! - No call may be dropped half-way: a container could be left. Use the `stop` token instead.
 //! - After a failure the engine may be called again at once; [`Engine::ping`] tells whether that makes sense.
 
 mod docker;
 mod dummy;
+mod images;
 mod profile;
 mod spec;
+
+use std::collections::HashSet;
 
 use tokio_util::sync::CancellationToken;
 
 pub use docker::Docker;
 pub use dummy::{Dummy, Script};
-pub use spec::{ContainerId, ContainerSpec, Ended, Ending, ImageId, Mount, Owner, Profile, Step};
+pub use images::{Image, RootArchive, Setup};
+pub use spec::{ContainerId, ContainerSpec, Ended, Ending, ImageFacts, ImageId, Mount, Owner, Profile, Step};
 
 use crate::spool::Spool;
+
+/// Images that outlive the attempt that committed them.
+pub type Kept = HashSet<ImageId>;
 
 /// A container engine; clones share it.
 #[derive(Debug, Clone)]
@@ -108,7 +117,18 @@ impl Engine {
         }
     }
 
-    /// Makes an image of a stopped container, for the next container of the same attempt.
+    /// What the engine knows of an image, by its name or id; `None` if it has none.
+    ///
+    /// # Errors
+    /// If the engine did not do its part.
+    pub async fn image(&self, name: &str) -> Result<Option<ImageFacts>, EngineError> {
+        match self {
+            Engine::Docker(docker) => docker.image(name).await,
+            Engine::Dummy(dummy) => dummy.image(name),
+        }
+    }
+
+    /// Makes an image of a stopped container, for containers to come.
     ///
     /// # Errors
     /// If the engine did not do its part.
@@ -119,42 +139,54 @@ impl Engine {
         }
     }
 
-    /// Removes all containers and committed images of one attempt.
+    /// Removes all containers of one attempt, and the images it committed but those to be kept.
     ///
     /// # Errors
     /// If something is left.
-    pub async fn reap(&self, owner: &Owner) -> Result<(), EngineError> {
+    pub async fn reap(&self, owner: &Owner, kept: &Kept) -> Result<(), EngineError> {
         match self {
-            Engine::Docker(docker) => docker.reap(&owner.labels()).await,
+            Engine::Docker(docker) => docker.reap(&owner.labels(), kept).await,
             Engine::Dummy(dummy) => {
-                dummy.reap(|other| other == owner);
+                dummy.reap(|other| other == owner, kept);
                 Ok(())
             }
         }
     }
 
-    /// Removes all containers and committed images of a builder: what an earlier life of it left.
+    /// Removes all containers of a builder, and its committed images but those to be kept: what an earlier life of it
+    /// left.
     ///
     /// # Errors
     /// If something is left.
-    pub async fn reap_all(&self, builder: &str) -> Result<(), EngineError> {
+    pub async fn reap_all(&self, builder: &str, kept: &Kept) -> Result<(), EngineError> {
         match self {
-            Engine::Docker(docker) => docker.reap(&[Owner::builder_label(builder)]).await,
+            Engine::Docker(docker) => docker.reap(&[Owner::builder_label(builder)], kept).await,
             Engine::Dummy(dummy) => {
-                dummy.reap(|owner| owner.builder == builder);
+                dummy.reap(|owner| owner.builder == builder, kept);
                 Ok(())
             }
         }
     }
 
-    /// How many containers and committed images of a builder exist.
+    /// Removes an image that the builder committed.
+    ///
+    /// # Errors
+    /// If it is still there and the builder's: something is using it, or the engine did not do its part.
+    pub async fn remove(&self, builder: &str, image: &ImageId) -> Result<(), EngineError> {
+        match self {
+            Engine::Docker(docker) => docker.remove_image(&[Owner::builder_label(builder)], image).await,
+            Engine::Dummy(dummy) => dummy.remove(builder, image),
+        }
+    }
+
+    /// How many containers and committed images of a builder exist, besides those to be kept.
     ///
     /// # Errors
     /// If the engine did not do its part.
-    pub async fn leftovers(&self, builder: &str) -> Result<usize, EngineError> {
+    pub async fn leftovers(&self, builder: &str, kept: &Kept) -> Result<usize, EngineError> {
         match self {
-            Engine::Docker(docker) => docker.leftovers(&[Owner::builder_label(builder)]).await,
-            Engine::Dummy(dummy) => Ok(dummy.leftovers(builder)),
+            Engine::Docker(docker) => docker.leftovers(&[Owner::builder_label(builder)], kept).await,
+            Engine::Dummy(dummy) => Ok(dummy.leftovers(builder, kept)),
         }
     }
 }

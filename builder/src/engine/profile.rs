@@ -33,6 +33,12 @@ pub(super) fn platform(arch: Arch) -> &'static str {
     }
 }
 
+/// The architecture as the configuration of an image names it.
+pub(super) fn architecture(arch: Arch) -> &'static str {
+    let platform = platform(arch);
+    platform.strip_prefix("linux/").unwrap_or(platform)
+}
+
 /// The body of the engine's "create container" call.
 pub(super) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
     let (program, arguments) = match spec.command.split_first() {
@@ -152,6 +158,8 @@ mod tests {
             repos: Vec::new(),
             macros: std::collections::BTreeMap::new(),
             limits: Limits::default(),
+            ccache: false,
+            sharing: None,
         };
         let spec = ContainerSpec {
             owner: Owner { builder: "b".to_owned(), job, turn: 1 },

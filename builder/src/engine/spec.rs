@@ -18,7 +18,7 @@ pub struct ContainerSpec {
     pub round: u32,
     /// The recipe being followed: its limits and architecture hold for the container.
     pub recipe: Arc<Recipe>,
-    /// The image it starts from: the recipe's, or one that was committed.
+    /// The image it starts from: the recipe's, by its name or id, or one that was committed.
     pub image: String,
     /// The program and its arguments. No part of it is ever read by a shell that the caller did not name.
     pub command: Vec<String>,
@@ -72,6 +72,8 @@ pub enum Step {
     Srpm,
     /// Installs what a source RPM needs to be built.
     Dependencies,
+    /// Lists what is installed. Standard output: the lists, as files.
+    Lock,
     /// Builds a source RPM. Standard output: the binary RPMs, or what is still needed if the exit code is 11.
     Build,
     /// Installs the packages to be tested.
@@ -85,6 +87,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Step::Srpm => "srpm",
             Step::Dependencies => "dependencies",
+            Step::Lock => "lock",
             Step::Build => "build",
             Step::Install => "install",
             Step::Suite => "suite",
@@ -147,6 +150,15 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerId(pub String);
 
-/// An engine's name for a committed image.
+/// An engine's name for an image's content: `sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageId(pub String);
+
+/// An image, as an engine knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Its content.
+    pub id: ImageId,
+    /// Its size, with everything it was made from.
+    pub bytes: u64,
+}

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use farm::digest::Digest;
 use farm::recipe::{Input, Limits, Recipe};
 
 use crate::attempt::Interrupts;
-use crate::client::AttemptClient;
-use crate::engine::{ContainerId, ContainerSpec, Ended, Ending, Mount, Owner, Profile, Step};
+use crate::client::{AttemptClient, Slice};
+use crate::engine::{
+    ContainerId, ContainerSpec, Ended, Ending, EngineError, ImageFacts, Mount, Owner, Profile, Step,
+};
 use crate::halt::{Halt, OrFarm as _};
 use crate::intake::Outputs;
 use crate::logs::Logs;
@@ -81,6 +84,15 @@ impl Bench<'_> {
         }
     }
 
+    /// The image the recipe names, as it is now. Containers start from its content: the name may come to mean another.
+    pub(super) async fn base(&mut self) -> Result<ImageFacts, Halt> {
+        let Recipe { image, arch, .. } = &*self.recipe;
+        let found = self.tools.engine.image(image).await?;
+        let found = found.ok_or_else(|| EngineError::NoImage { image: image.clone(), arch: *arch })?;
+        self.journal.note(&format!("Image: {image} is {}", found.id.0)).await;
+        Ok(found)
+    }
+
     /// Runs a container; `log` is where it says what it does.
     ///
     /// # Errors
@@ -134,6 +146,16 @@ impl Bench<'_> {
     pub(super) fn failure(&self, ran: &Ran, reason: impl FnOnce(&str) -> String) -> Halt {
         let limit = reasons::broken_limit(&ran.tail, &self.recipe.limits);
         Halt::Package(limit.unwrap_or_else(|| reason(&ran.tail)))
+    }
+
+    /// Uploads a file that the builder itself has written.
+    pub(super) async fn upload_own(&mut self, name: &str, content: &[u8]) -> Result<(), Halt> {
+        let place = self.workspace.out().join(name);
+        std::fs::write(&place, content).or_farm("write into its workspace")?;
+        let slice = Slice { file: &place, offset: 0, size: content.len() as u64 };
+        let digest = Digest::of(content);
+        let upload = async { self.client.file(name, &digest, slice).await.map_err(Halt::from) };
+        self.unless_interrupted(upload).await
     }
 
     /// Uploads the files that came out of a container.

@@ -3,16 +3,14 @@
 use farm::recipe::Input;
 
 use super::bench::{Bench, Ran, Task};
-use super::repos::{self, Repos};
-use crate::engine::{ImageId, Profile, Step};
+use super::root::{ROOT_LOG, Root};
+use crate::engine::{Profile, Step};
 use crate::halt::{Halt, OrFarm as _};
 use crate::intake::Outputs;
 use crate::reasons;
 use crate::spool::Spool;
 use crate::workspace::INPUTS;
 
-/// The log of dnf.
-const ROOT_LOG: &str = "root.log";
 /// The log of rpmbuild.
 const BUILD_LOG: &str = "build.log";
 /// rpmbuild's exit code when something the build needs is missing.
@@ -26,19 +24,24 @@ const ROUNDS: u32 = 10;
 
 /// Builds the source RPM and uploads what comes of it.
 ///
-/// What is needed is installed as root in a container of its own, which becomes the image that the build starts from.
+/// What is needed is installed as root in a container of its own, which becomes the image that the build starts from,
+/// unless the builder has kept one that would come out the same.
 /// A build that works out its needs itself (`%generate_buildrequires`) ends with a list of them; then there is
 /// another round.
 pub(super) async fn build(bench: &mut Bench<'_>, srpm: &Input) -> Result<(), Halt> {
     bench.fetch(srpm, &srpm.name).await?;
-    let repos = repos::lay_out(bench).await?;
+    let mut root = Root::of_image(bench).await?;
     let mut root_log = bench.log(ROOT_LOG).await?;
     let mut build_log = bench.log(BUILD_LOG).await?;
-    let mut image = ImageId(bench.recipe.image.clone());
     let mut needs = srpm.name.clone();
     for round in 1..=ROUNDS {
-        image = install_needs(bench, &repos, &image, &needs, round, &mut root_log).await?;
-        let ran = rebuild(bench, &image, &srpm.name, round, &mut build_log).await?;
+        root.install(bench, &needs, round, &mut root_log).await?;
+        let mut ran = rebuild(bench, root.image(), &srpm.name, round, &mut build_log).await;
+        if matches!(ran, Err(Halt::Farm(_))) && root.has_vanished(bench).await? {
+            root.install(bench, &needs, round, &mut root_log).await?;
+            ran = rebuild(bench, root.image(), &srpm.name, round, &mut build_log).await;
+        }
+        let ran = ran?;
         if ran.code != 0 && ran.code != MISSING {
             return Err(bench.failure(&ran, |tail| reasons::rpmbuild(tail, BUILD_LOG)));
         }
@@ -70,34 +73,9 @@ pub(super) async fn build(bench: &mut Bench<'_>, srpm: &Input) -> Result<(), Hal
     Err(Halt::Package(format!("its BuildRequires still change after {ROUNDS} rounds; see {BUILD_LOG}")))
 }
 
-async fn install_needs(
-    bench: &mut Bench<'_>,
-    repos: &Repos,
-    image: &ImageId,
-    needs: &str,
-    round: u32,
-    log: &mut Spool,
-) -> Result<ImageId, Halt> {
-    let task = Task {
-        step: Step::Dependencies,
-        round,
-        image: &image.0,
-        script: include_str!("dependencies.sh"),
-        arguments: vec![format!("{INPUTS}/{needs}")],
-        env: Vec::new(),
-        mounts: repos.mounts_with(bench.workspace.inputs_mount()),
-        profile: repos.profile(),
-    };
-    let ran = bench.run(task, log).await?;
-    if ran.code != 0 {
-        return Err(repos::failure(bench, &ran, ROOT_LOG));
-    }
-    Ok(bench.tools.engine.commit(&ran.container, &bench.owner).await?)
-}
-
 async fn rebuild(
     bench: &mut Bench<'_>,
-    image: &ImageId,
+    image: &str,
     srpm: &str,
     round: u32,
     log: &mut Spool,
@@ -105,7 +83,7 @@ async fn rebuild(
     let task = Task {
         step: Step::Build,
         round,
-        image: &image.0,
+        image,
         script: include_str!("build.sh"),
         arguments: std::iter::once(format!("{INPUTS}/{srpm}")).chain(bench.defines()).collect(),
         env: Vec::new(),

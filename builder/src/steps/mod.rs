@@ -2,7 +2,9 @@
 
 mod bench;
 mod build;
+mod ground;
 mod repos;
+mod root;
 mod srpm;
 mod test;
 

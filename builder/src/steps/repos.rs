@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use farm::arch::Arch;
 use farm::recipe::{RepoOrigin, RepoSource};
 
 use super::bench::{Bench, Ran};
@@ -55,7 +56,7 @@ pub(super) async fn lay_out(bench: &mut Bench<'_>) -> Result<Repos, Halt> {
                 Some(folder)
             }
             RepoOrigin::External { baseurl } => {
-                let address = baseurl.replace("$basearch", recipe.arch.as_str());
+                let address = address(baseurl, recipe.arch);
                 match address.strip_prefix("file://") {
                     Some(path) => Some(permitted(Path::new(path), &bench.tools.file_repos)?),
                     None if address.starts_with("http://") || address.starts_with("https://") => {
@@ -77,8 +78,13 @@ pub(super) async fn lay_out(bench: &mut Bench<'_>) -> Result<Repos, Halt> {
     Ok(repos)
 }
 
+/// Where a repo outside the farm is for an architecture.
+pub(super) fn address(baseurl: &str, arch: Arch) -> String {
+    baseurl.replace("$basearch", arch.as_str())
+}
+
 /// The directory a `file://` repo really is in, if this builder may show it to containers.
-fn permitted(path: &Path, allowed: &[PathBuf]) -> Result<PathBuf, Halt> {
+pub(super) fn permitted(path: &Path, allowed: &[PathBuf]) -> Result<PathBuf, Halt> {
     let real = path.canonicalize().or_farm(&format!("read the repo {}", path.display()))?;
     let within = |root: &PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
     if allowed.iter().any(within) {

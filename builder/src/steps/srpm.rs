@@ -1,5 +1,6 @@
 //! A dist-git tree becomes a source RPM.
 
+use farm::chain::PROVIDES_FILE;
 use farm::recipe::Input;
 
 use super::bench::{Bench, Task};
@@ -11,7 +12,7 @@ use crate::reasons;
 /// The log of rpmbuild.
 const LOG: &str = "build.log";
 
-/// Makes the source RPM and uploads it.
+/// Makes the source RPM and uploads it, with what its packages will provide.
 ///
 /// Reading a spec already runs code of the packager's, so even this happens in a locked container, and so does
 /// unpacking the tree.
@@ -25,12 +26,12 @@ pub(super) async fn make(
     for source in sources {
         bench.fetch(source, &format!("sources/{}", source.name)).await?;
     }
-    let recipe = bench.recipe.clone();
+    let base = bench.base().await?;
     let mut log = bench.log(LOG).await?;
     let task = Task {
         step: Step::Srpm,
         round: 1,
-        image: &recipe.image,
+        image: &base.id.0,
         script: include_str!("srpm.sh"),
         arguments: std::iter::once(spec.to_owned()).chain(bench.defines()).collect(),
         env: Vec::new(),
@@ -41,9 +42,9 @@ pub(super) async fn make(
     if ran.code != 0 {
         return Err(bench.failure(&ran, |tail| reasons::rpmbuild(tail, LOG)));
     }
-    let outputs = Outputs::read(ran.stream, &[".src.rpm"]).await?;
-    if outputs.files.len() != 1 {
-        let count = outputs.files.len();
+    let outputs = Outputs::read(ran.stream, &[".src.rpm", PROVIDES_FILE]).await?;
+    let count = outputs.files.iter().filter(|file| file.name.ends_with(".src.rpm")).count();
+    if count != 1 {
         return Err(Halt::Package(format!("expected one source RPM, but rpmbuild made {count}; see {LOG}")));
     }
     bench.upload(&outputs).await

@@ -52,12 +52,12 @@ pub(super) async fn test(
 }
 
 async fn install(bench: &mut Bench<'_>, repos: &Repos, packages: &[String]) -> Result<Ran, Halt> {
-    let recipe = bench.recipe.clone();
+    let base = bench.base().await?;
     let mut log = bench.log(ROOT_LOG).await?;
     let task = Task {
         step: Step::Install,
         round: 1,
-        image: &recipe.image,
+        image: &base.id.0,
         script: include_str!("install.sh"),
         arguments: packages.to_vec(),
         env: Vec::new(),

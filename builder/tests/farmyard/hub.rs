@@ -1,4 +1,4 @@
-//! The hub's attempts API, as far as a builder can see it, with faults on demand.
+//! The hub's API, as far as a builder can see it, with faults on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,11 +10,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use farm::builder::Wish;
 use farm::digest::Digest;
 use farm::ids::{JobId, Minter, SnapshotId};
-use farm::message::{Claim, Finish, Lease, LogSize, Manifest, ManifestFile};
+use farm::message::{
+    Claim, Enrol, Enrolled, Finish, Lease, LogSize, Manifest, ManifestFile, Presence, Welcome,
+};
 use farm::outcome::Outcome;
 use farm::recipe::Input;
+use farm::stamp::Stamp;
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::now;
@@ -61,6 +66,14 @@ struct Inner {
     /// Answers to swallow after the call was taken in.
     swallowing: u32,
     refuse_files: bool,
+    /// The builder's name and the digest of its secret.
+    builder: (String, Option<Digest>),
+    /// The one-time token that lets it in, and the secret it came with.
+    enrolment: (String, Option<String>),
+    wish: Wish,
+    /// How far the hub's clock is ahead of everybody's.
+    ahead_ms: i64,
+    presences: Option<mpsc::UnboundedSender<Presence>>,
 }
 
 impl Hub {
@@ -80,6 +93,8 @@ impl Hub {
         let app = Router::new()
             .nest("/api/v1/attempts/{job}/{turn}", routes)
             .layer(middleware::from_fn_with_state(state.clone(), faults))
+            .route("/api/v1/builders/{name}/presence", post(presence))
+            .route("/api/v1/builders/enrol", post(enrol))
             .with_state(state.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -89,6 +104,30 @@ impl Hub {
 
     fn state(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap()
+    }
+
+    /// From now on the builder of this name shows this secret; gives what it says of itself.
+    pub(crate) fn admit(&self, name: &str, secret: Digest) -> mpsc::UnboundedReceiver<Presence> {
+        let (presences, heard) = mpsc::unbounded_channel();
+        let mut state = self.state();
+        (state.builder, state.presences) = ((name.to_owned(), Some(secret)), Some(presences));
+        heard
+    }
+
+    /// The builder's secret is worth nothing any more.
+    pub(crate) fn forget_builder(&self) {
+        self.state().builder.1 = None;
+    }
+
+    /// What operators want from now on.
+    pub(crate) fn wish(&self, wish: Wish) {
+        self.state().wish = wish;
+    }
+
+    /// From now on this token lets a builder of this name in, once.
+    pub(crate) fn invite(&self, name: &str, token: &str) {
+        let mut state = self.state();
+        (state.builder, state.enrolment) = ((name.to_owned(), None), (token.to_owned(), None));
     }
 
     pub(crate) fn input(&self, name: &str, content: &[u8]) -> Input {
@@ -186,8 +225,67 @@ fn authorized<T>(
     Ok(act(attempt, lease))
 }
 
-async fn claim(State(state): State<Shared>, Path(key): Key, Json(claim): Json<Claim>) -> Answer<Json<Lease>> {
+fn shown(headers: &HeaderMap) -> Option<Digest> {
+    let header = headers.get("authorization")?.to_str().ok()?;
+    Some(Digest::of(header.strip_prefix("Bearer ")?.as_bytes()))
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    (status, Json(serde_json::json!({"title": "No", "detail": detail}))).into_response()
+}
+
+async fn presence(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Json(presence): Json<Presence>,
+) -> Response {
+    let state = state.lock().unwrap();
+    if state.builder.1.is_none() || shown(&headers) != state.builder.1 {
+        return problem(StatusCode::UNAUTHORIZED, "this token is not known");
+    }
+    if state.wish == Wish::Disabled {
+        return problem(StatusCode::FORBIDDEN, "builder is disabled");
+    }
+    assert_eq!((&name, &presence.builder), (&state.builder.0, &state.builder.0));
+    if let Some(presences) = &state.presences {
+        let _nobody_listens = presences.send(presence);
+    }
+    let clock = Stamp::from_millis(now().millis() + state.ahead_ms);
+    Json(Welcome { wish: state.wish, clock }).into_response()
+}
+
+async fn enrol(State(state): State<Shared>, Json(enrol): Json<Enrol>) -> Response {
     let mut state = state.lock().unwrap();
+    if state.failing > 0 {
+        state.failing -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if enrol.token != state.enrolment.0 {
+        return problem(StatusCode::UNAUTHORIZED, "this token is not known");
+    }
+    let secret = enrol.secret;
+    if *state.enrolment.1.get_or_insert_with(|| secret.clone()) != secret {
+        return problem(StatusCode::FORBIDDEN, "this token was used before");
+    }
+    state.builder.1 = Some(Digest::of(secret.as_bytes()));
+    if state.swallowing > 0 {
+        state.swallowing -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    Json(Enrolled { builder: state.builder.0.clone() }).into_response()
+}
+
+async fn claim(
+    State(state): State<Shared>,
+    Path(key): Key,
+    headers: HeaderMap,
+    Json(claim): Json<Claim>,
+) -> Answer<Json<Lease>> {
+    let mut state = state.lock().unwrap();
+    if state.builder.1.is_none() || shown(&headers) != state.builder.1 {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
     let lease_ms = state.lease_ms;
     let job = key["job"].parse().map_err(|_| StatusCode::NOT_FOUND)?;
     let attempt = state.attempts.get_mut(&job).ok_or(StatusCode::NOT_FOUND)?;

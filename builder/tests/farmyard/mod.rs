@@ -8,15 +8,16 @@ pub(crate) mod hub;
 
 use std::time::Duration;
 
-use builder::{Config, Engine, Parts};
+use builder::engine::Kept;
+use builder::{Config, Engine, Identity, Parts};
 use farm::arch::Arch;
 use farm::ids::{JobId, Minter};
 use farm::message::{Offer, Presence, Stop};
 use farm::outcome::Outcome;
-use farm::recipe::{Input, Limits, Recipe, RepoOrigin, RepoSource, Work};
+use farm::recipe::{Input, Limits, Recipe, RepoOrigin, RepoSource, Sharing, Work};
 use farm::stamp::Stamp;
-use farm::wire::{Bus, Heard};
-use tokio::sync::watch;
+use farm::wire::Bus;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) use hub::{Attempt, Hub};
@@ -32,9 +33,11 @@ pub(crate) struct Farmyard {
     pub(crate) name: String,
     pub(crate) image: String,
     pub(crate) folder: tempfile::TempDir,
-    presences: Heard<Presence>,
+    presences: mpsc::UnboundedReceiver<Presence>,
     stop: watch::Sender<bool>,
     builder: JoinHandle<anyhow::Result<()>>,
+    config: Config,
+    is_up: bool,
     jobs: u64,
 }
 
@@ -62,12 +65,43 @@ impl Farmyard {
         config.file_repos = vec![folder.path().join("mirror")];
         change(&mut config);
         let bus = Bus::local();
-        let presences = bus.presences().await;
+        let identity = Identity::fresh(&name).unwrap();
+        let mut presences = hub.admit(&name, identity.digest());
         let (stop, stopped) = watch::channel(false);
-        let parts = Parts { bus: bus.clone(), engine: engine.clone() };
-        let builder = tokio::spawn(builder::run(parts, config, stopped));
+        let parts = Parts { bus: bus.clone(), engine: engine.clone(), identity };
+        let builder = tokio::spawn(builder::run(parts, config.clone(), stopped));
+        // What is offered to a builder that has not opened its queue yet is lost, as offers may be.
+        let here = tokio::time::timeout(Duration::from_secs(60), presences.recv()).await;
+        assert!(matches!(here, Ok(Some(_))), "the builder does not come");
         let image = image.to_owned();
-        Self { hub, engine, bus, name, image, folder, presences, stop, builder, jobs: 0 }
+        Self {
+            hub,
+            engine,
+            bus,
+            name,
+            image,
+            folder,
+            presences,
+            stop,
+            builder,
+            config,
+            is_up: false,
+            jobs: 0,
+        }
+    }
+
+    /// Ends the builder's life and begins another, with what the first left on disk and in the engine; between the two
+    /// `change` sees to the configuration.
+    pub(crate) async fn restart(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop();
+        (&mut self.builder).await.unwrap().unwrap();
+        change(&mut self.config);
+        let identity = Identity::fresh(&self.name).unwrap();
+        self.presences = self.hub.admit(&self.name, identity.digest());
+        let (stop, stopped) = watch::channel(false);
+        let parts = Parts { bus: self.bus.clone(), engine: self.engine.clone(), identity };
+        (self.stop, self.is_up) = (stop, false);
+        self.builder = tokio::spawn(builder::run(parts, self.config.clone(), stopped));
     }
 
     /// A recipe with small limits.
@@ -79,6 +113,8 @@ impl Farmyard {
             repos: Vec::new(),
             macros: [("dist".to_owned(), ".g1".to_owned())].into(),
             limits: Limits { seconds: 120, memory_mb: 1024, disk_mb: 256, log_mb: 4, ..Limits::default() },
+            ccache: false,
+            sharing: Some(Sharing { target: "demo9s-any-el9s".to_owned(), scratch: false }),
         }
     }
 
@@ -101,6 +137,11 @@ impl Farmyard {
 
     /// Offers a job.
     pub(crate) async fn offer(&mut self, recipe: Recipe) -> JobId {
+        if !self.is_up {
+            // Before it is there, nothing is offered to a builder.
+            self.present(|_| true).await;
+            self.is_up = true;
+        }
         self.jobs += 1;
         let job: JobId = Minter::new(self.jobs).mint(now());
         self.hub.expect(job, TICKET);
@@ -137,7 +178,7 @@ impl Farmyard {
     pub(crate) async fn present(&mut self, is: impl Fn(&Presence) -> bool) -> Presence {
         let wait = async {
             loop {
-                let presence = self.presences.next().await;
+                let presence = self.presences.recv().await.unwrap();
                 if is(&presence) {
                     return presence;
                 }
@@ -160,7 +201,10 @@ impl Farmyard {
     pub(crate) async fn close(self) {
         self.stop();
         self.builder.await.unwrap().unwrap();
-        assert_eq!(self.engine.leftovers(&self.name).await.unwrap(), 0, "containers or images are left");
+        let kept = builder::kept_images(&self.config.data).unwrap();
+        let left = self.engine.leftovers(&self.name, &kept).await.unwrap();
+        assert_eq!(left, 0, "containers or images are left");
+        self.engine.reap_all(&self.name, &Kept::new()).await.unwrap();
         let work = self.folder.path().join("data/work");
         assert_eq!(std::fs::read_dir(work).unwrap().count(), 0, "workspaces are left");
     }
