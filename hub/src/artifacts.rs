@@ -223,6 +223,21 @@ impl Artifacts {
         }
     }
 
+    /// Removes an artifact that was last stored at least `fresh` ago; says whether it did. The caller knows that nothing in the
+    /// ledger names it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove_stale(&self, digest: &Digest, fresh: Duration) -> Result<bool, FileError> {
+        let path = self.path(digest);
+        let Ok(file) = File::open(&path) else { return Ok(false) };
+        file.lock().at("lock", &path)?;
+        if self.age(digest).is_none_or(|age| age < fresh) {
+            return Ok(false);
+        }
+        self.remove(digest)
+    }
+
     /// A locked temporary file, and a second handle of it to write through.
     fn begin(&self) -> Result<(NamedTempFile, File), FileError> {
         let dir = self.root.join("tmp");
@@ -235,8 +250,13 @@ impl Artifacts {
     fn finish(&self, temporary: NamedTempFile, digest: &Digest) -> Result<(), FileError> {
         let path = self.path(digest);
         if let Ok(known) = File::open(&path) {
-            // Whoever removes what nothing needs leaves alone what was stored just now and may be noted any moment.
-            return known.set_modified(SystemTime::now()).at("set the time of", &path);
+            // Whoever removes what nothing needs leaves alone what was stored just now and may be noted any moment. The lock
+            // makes another process wait that has looked already; was it quicker, the content is stored anew.
+            known.lock_shared().at("lock", &path)?;
+            known.set_modified(SystemTime::now()).at("set the time of", &path)?;
+            if path.is_file() {
+                return Ok(());
+            }
         }
         let shard = self.root.join(&digest.as_str()[..2]);
         ensure_dir(&shard)?;

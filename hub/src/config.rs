@@ -1,5 +1,6 @@
 //! What a hub can be told. Every value has a default that is enough for a farm in one process.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use farm::job::Patience;
@@ -11,6 +12,13 @@ use serde::Deserialize;
 pub struct Config {
     /// Where everything is kept: git repos, artifacts, logs, repos.
     pub data: PathBuf,
+    /// Where the hub listens. `grange standalone` takes it from its command line instead.
+    pub listen: SocketAddr,
+    /// Milliseconds for which a hub that was told to stop says so at `/readyz` and still takes calls, so that a proxy before
+    /// several hubs sends it no more of them.
+    pub leave_ms: u64,
+    /// Milliseconds that calls under way get to end when the hub stops.
+    pub drain_ms: u64,
     /// The address people and builders reach the hub by, without a slash at the end.
     pub public_url: String,
     /// The folder that has `grange-update` and `grange-post-receive`, for the repos the hub serves itself.
@@ -30,6 +38,11 @@ pub struct Config {
     pub keep_hours: u64,
     /// Milliseconds after which a builder that has not reported counts as silent.
     pub silent_ms: u64,
+    /// Milliseconds between two signs of life the hub leaves in the ledger.
+    pub pulse_ms: u64,
+    /// Milliseconds between two signs of life of any hub after which there was none to hear builders; leases that run out
+    /// then do not count. The scheduler must know the same.
+    pub hub_gap_ms: u64,
     /// How long the farm waits for whom.
     pub patience: Patience,
 }
@@ -38,6 +51,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::from("var/grange"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            leave_ms: 0,
+            drain_ms: 5_000,
             public_url: "http://127.0.0.1:8080".to_owned(),
             hooks: std::env::current_exe()
                 .ok()
@@ -50,6 +66,8 @@ impl Default for Config {
             sweep_ms: 30_000,
             keep_hours: 48,
             silent_ms: 15_000,
+            pulse_ms: 3_000,
+            hub_gap_ms: 15_000,
             patience: Patience::default(),
         }
     }

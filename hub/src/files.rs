@@ -1,6 +1,7 @@
 //! Steps on the file system that survive a power cut, with errors that name the path.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,20 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         // The runtime is shutting down and will not poll this task again.
         Err(_) => std::future::pending().await,
     }
+}
+
+/// A lock that other threads and other processes respect, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct FileLock(#[allow(dead_code, reason = "held, not read")] File);
+
+/// Waits for the lock of a file, which is made when there is none.
+pub(crate) async fn lock_file(path: PathBuf) -> Result<FileLock, FileError> {
+    blocking(move || {
+        let file = File::create(&path).at("open the lock", &path)?;
+        file.lock().at("lock", &path)?;
+        Ok(FileLock(file))
+    })
+    .await
 }
 
 /// Creates a directory and its parents; it is no error when they exist.
@@ -95,10 +110,11 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
         }
         Ok(_) | Err(_) => {}
     }
-    // Two processes may be at the same link, so each makes its temporary one under a name of its own.
+    // Two processes, of two machines even, may be at the same link, so each makes its temporary one under a name of its own.
     let name = link.file_name().unwrap_or_default().to_string_lossy();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = link.with_file_name(format!(".{name}.{}.{count}", std::process::id()));
+    let here = RandomState::new().hash_one(count);
+    let temporary = link.with_file_name(format!(".{name}.{}.{here:x}", std::process::id()));
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).at("remove the leftover", &temporary);

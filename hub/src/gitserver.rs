@@ -10,20 +10,16 @@ use anyhow::Context as _;
 use farm::ledger::Person;
 use farm::message::Policy;
 use farm::sig::{Community, Role};
-use tokio::sync::Mutex;
 
 pub use backend::{Call, Reply, serve};
 pub use repo::{RepoPath, make_ready};
 
-use crate::files::blocking;
+use crate::files::{blocking, lock_file};
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
 /// The policy file's name below the folder of repos.
 const POLICY: &str = "policy.json";
-
-/// Two writers at once could leave the older policy: each reads and writes while it holds this.
-static WRITING: Mutex<()> = Mutex::const_new(());
 
 /// Everything the update hook decides by, as it is now.
 ///
@@ -42,9 +38,11 @@ pub async fn policy(hub: &Hub) -> Answer<Policy> {
 /// # Errors
 /// When the ledger or the disk fails.
 pub async fn write_policy(hub: &Hub) -> Answer<()> {
-    let _alone = WRITING.lock().await;
-    let text = serde_json::to_vec(&policy(hub).await?).map_err(anyhow::Error::from)?;
     let folder = hub.config.data.join("git");
+    // Two writers at once, in two hubs even, could leave the older policy: each reads and writes while it holds this.
+    let lock = lock_file(hub.config.data.join("turns").join("policy")).await;
+    let _alone = lock.map_err(|error| Problem::Internal(error.into()))?;
+    let text = serde_json::to_vec(&policy(hub).await?).map_err(anyhow::Error::from)?;
     let written: anyhow::Result<()> = blocking(move || {
         let path = folder.join(POLICY);
         if std::fs::read(&path).is_ok_and(|known| known == text) {

@@ -1,6 +1,7 @@
 //! Grange's web API and pages: intake of pushes, artifacts, repos, gate and promotion.
 
 pub mod artifacts;
+pub mod chains;
 pub mod config;
 pub mod files;
 pub mod gitserver;
@@ -9,11 +10,14 @@ pub mod intake;
 pub mod keeper;
 pub mod logs;
 pub mod lookaside;
+pub mod metrics;
+mod present;
 pub mod problem;
 pub mod promotions;
 pub mod repos;
 pub mod rpms;
 pub mod state;
+pub mod why;
 
 pub use http::serve;
 

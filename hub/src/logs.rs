@@ -17,7 +17,7 @@ use crate::files::blocking;
 use crate::state::Hub;
 
 /// How often a follower looks by itself.
-pub const LOOK: Duration = Duration::from_millis(300);
+pub const LOOK: Duration = Duration::from_millis(150);
 /// Most bytes a follower is given at once; a longer line is cut.
 const PIECE: u64 = 64 * 1024;
 /// Wake-ups a slow follower may lag behind; it looks by itself then.

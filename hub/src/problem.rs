@@ -26,6 +26,12 @@ pub enum Problem {
         /// What to do.
         fix: String,
     },
+    /// An operator has shut the builder out.
+    #[error("builder {builder} is disabled: nothing it says counts until an admin enables it again")]
+    BuilderDisabled {
+        /// The builder.
+        builder: String,
+    },
     /// There is no such thing.
     #[error("{what}")]
     NotFound {
@@ -103,6 +109,7 @@ impl Problem {
             Problem::Unauthenticated => (401, "unauthenticated", "This needs a token"),
             Problem::UnknownToken => (401, "unknown-token", "This token is not known"),
             Problem::Forbidden { .. } => (403, "forbidden", "You may not do this"),
+            Problem::BuilderDisabled { .. } => (403, "builder-disabled", "This builder is disabled"),
             Problem::NotFound { .. } => (404, "not-found", "There is no such thing"),
             Problem::Invalid { .. } => (422, "invalid", "What was sent is wrong"),
             Problem::Conflict { .. } => (409, "conflict", "This does not fit the state things are in"),
@@ -123,6 +130,9 @@ impl Problem {
             ),
             Problem::UnknownToken => {
                 Some("look for a newer one, or ask an admin of the farm for one".to_owned())
+            }
+            Problem::BuilderDisabled { builder } => {
+                Some(format!("an admin can do so with `grange builders enable {builder}`"))
             }
             Problem::Forbidden { fix, .. }
             | Problem::Invalid { fix, .. }
@@ -148,9 +158,10 @@ impl From<LedgerError> for Problem {
                 Problem::conflict(error.to_string(), "look at it again and repeat what still makes sense")
             }
             LedgerError::Refused(why) => Problem::conflict(why, "look at it again"),
-            LedgerError::Sql(_) | LedgerError::Schema(_) | LedgerError::Corrupt { .. } => {
-                Problem::Internal(error.into())
-            }
+            LedgerError::Sql(_)
+            | LedgerError::Schema(_)
+            | LedgerError::OtherSchema { .. }
+            | LedgerError::Corrupt { .. } => Problem::Internal(error.into()),
         }
     }
 }

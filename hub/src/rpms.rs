@@ -33,6 +33,9 @@ pub struct ReadRpm {
     pub source_rpm: Option<String>,
     /// The names it provides, sorted.
     pub provides: BTreeSet<String>,
+    /// Its files that other packages may require by their path, as repository metadata lists them: programs, and what is
+    /// below `/etc`.
+    pub files: BTreeSet<String>,
     /// The names it requires, sorted; of a source RPM what its build requires. `rpmlib(…)` is left out.
     pub requires: BTreeSet<String>,
 }
@@ -231,6 +234,7 @@ fn parse(mut front: &[u8], sums: &Sums) -> Result<(ReadRpm, SourceArches), RpmEr
         },
         source_rpm: if is_source { None } else { meta.get_source_rpm().ok().map(str::to_owned) },
         provides: names(&meta, IndexTag::RPMTAG_PROVIDENAME),
+        files: if is_source { BTreeSet::new() } else { required_by_path(&meta) },
         requires: names(&meta, IndexTag::RPMTAG_REQUIRENAME)
             .into_iter()
             .filter(|name| !name.starts_with("rpmlib("))
@@ -248,6 +252,15 @@ fn source_arch(meta: &PackageMetadata) -> &'static str {
 /// Koji's rule.
 fn is_debug(name: &str) -> bool {
     name.ends_with("-debuginfo") || name.ends_with("-debugsource") || name.contains("-debuginfo-")
+}
+
+/// createrepo_c's rule for the files that go into the primary metadata.
+fn required_by_path(meta: &PackageMetadata) -> BTreeSet<String> {
+    let paths = meta.get_file_paths().unwrap_or_default().into_iter();
+    paths
+        .filter_map(|path| path.into_os_string().into_string().ok())
+        .filter(|path| path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail")
+        .collect()
 }
 
 fn names(meta: &PackageMetadata, tag: IndexTag) -> BTreeSet<String> {

@@ -1,6 +1,7 @@
 //! What every room of the hub shares.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,8 @@ use tokio::sync::watch;
 
 use crate::artifacts::Artifacts;
 use crate::config::Config;
+use crate::files::{FileLock, lock_file};
+use crate::keeper::Troubles;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose;
 use crate::repos::publish::SnapshotTree;
@@ -43,8 +46,8 @@ pub struct Inner {
     pub hook_token: String,
     /// The secret that hooks on other git servers show.
     pub foreign_hook_token: Option<String>,
-    /// Held while a tree is made to show its pointer.
-    pub pointing: tokio::sync::Mutex<()>,
+    /// What the keeper could not do lately.
+    pub troubles: Troubles,
     /// Wakes the keeper: counts what happened.
     wake: watch::Sender<u64>,
     minter: Mutex<Minter>,
@@ -65,7 +68,7 @@ impl Hub {
     pub fn open(db: Db, bus: Bus, config: Config) -> anyhow::Result<Hub> {
         let data = std::path::absolute(&config.data).context("the data folder's path")?;
         let config = Config { data: data.clone(), ..config };
-        for folder in ["git", "logs", "staging", "git-cache", "spool"] {
+        for folder in ["git", "logs", "staging", "git-cache", "spool", "turns"] {
             let path = data.join(folder);
             std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }
@@ -85,9 +88,9 @@ impl Hub {
             candidates: SnapshotTree::open(&data.join("candidate"))
                 .context("cannot open the candidate repos")?,
             public: SnapshotTree::open(&data.join("public")).context("cannot open the public repos")?,
-            hook_token: secret(),
+            hook_token: kept_secret(&data.join("hook-token")).context("cannot keep the hooks' secret")?,
             foreign_hook_token,
-            pointing: tokio::sync::Mutex::default(),
+            troubles: Troubles::default(),
             wake: watch::Sender::new(0),
             minter: Mutex::new(Minter::new(seed())),
             db,
@@ -111,6 +114,16 @@ impl Hub {
     /// Lends the source of ids.
     pub fn with_minter<T>(&self, work: impl FnOnce(&mut Minter) -> T) -> T {
         work(&mut self.0.minter.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until nobody makes a tree show its pointer, this hub or another of the same folder; nobody else does until what
+    /// this gives is dropped.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) async fn pointing(&self) -> Answer<FileLock> {
+        let lock = lock_file(self.config.data.join("turns").join("pointing")).await;
+        lock.map_err(|error| Problem::Internal(error.into()))
     }
 
     /// Something changed: the keeper and the scheduler look soon.
@@ -181,6 +194,25 @@ pub fn secret() -> String {
     #[allow(clippy::expect_used, reason = "without a random source no secret may be made")]
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     hex(&bytes)
+}
+
+/// A secret that all hubs of a data folder share: a hook that one of them started may reach another. The first makes it.
+fn kept_secret(path: &Path) -> anyhow::Result<String> {
+    if !path.exists() {
+        let folder = path.parent().context("a file has a folder")?;
+        // Complete before it has its name, and whoever is later finds the name taken.
+        let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+        fresh.write_all(secret().as_bytes())?;
+        fresh.as_file().sync_all()?;
+        match fresh.persist_noclobber(path) {
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => drop(made.map_err(|error| error.error)?),
+        }
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    let kept = std::fs::read_to_string(path)?.trim().to_owned();
+    anyhow::ensure!(kept.len() == 64, "{} is no secret; remove it and start again", path.display());
+    Ok(kept)
 }
 
 /// Do two secrets agree? Compares digests, so that the time it takes tells nothing.

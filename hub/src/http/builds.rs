@@ -15,6 +15,7 @@ use super::extract::{Json, Path, Query};
 use super::{problem, stream, view};
 use crate::intake;
 use crate::lookaside::is_source_file;
+use crate::present::warnings;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
@@ -88,7 +89,7 @@ pub(super) async fn create(
     Caller(person): Caller,
     Json(new): Json<NewBuild>,
 ) -> Answer<(StatusCode, Json<MadeRequest>)> {
-    Ok(made(&hub, intake::build(&hub, &person, new).await?))
+    made(&hub, intake::build(&hub, &person, new).await?).await
 }
 
 /// What a source RPM is to be built for.
@@ -127,7 +128,7 @@ pub(super) async fn create_of_srpm(
     let stored =
         hub.artifacts.put_stream(stream::reader(body), max, None).await.map_err(problem::of_artifact)?;
     let srpm = Input { name, digest: stored.digest, size: stored.size };
-    Ok(made(&hub, intake::scratch_srpm(&hub, &person, &target, srpm).await?))
+    made(&hub, intake::scratch_srpm(&hub, &person, &target, srpm).await?).await
 }
 
 /// Stops a build.
@@ -154,9 +155,14 @@ pub(super) async fn retry(
     Path(id): Path<String>,
 ) -> Answer<(StatusCode, Json<MadeRequest>)> {
     let id = view::find(&mut hub.db.read().await?, &id).await?.id;
-    Ok(made(&hub, intake::retry(&hub, &person, id).await?))
+    made(&hub, intake::retry(&hub, &person, id).await?).await
 }
 
-fn made(hub: &Hub, id: RequestId) -> (StatusCode, Json<MadeRequest>) {
-    (StatusCode::ACCEPTED, Json(MadeRequest { id, url: hub.build_url(id) }))
+async fn made(hub: &Hub, id: RequestId) -> Answer<(StatusCode, Json<MadeRequest>)> {
+    let request = hub.db.read().await?.request(id).await?;
+    let warnings = match request {
+        Some(request) => warnings(hub, &request.target).await?,
+        None => Vec::new(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(MadeRequest { id, url: hub.build_url(id), warnings })))
 }

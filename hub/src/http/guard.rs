@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,9 +11,14 @@ use tracing::Instrument as _;
 
 use super::problem::PROBLEM_JSON;
 use crate::problem::Problem;
+use crate::state::secret;
 
 /// A call that carries no long body is answered within this, or not at all.
 const QUICK: Duration = Duration::from_secs(120);
+/// A call's name, as a proxy gives it.
+const REQUEST_ID: &str = "x-request-id";
+/// Digits of a name the hub gives a call itself.
+const CALL_ID: usize = 16;
 /// Pages load their style and script from the hub and nothing from anywhere else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -26,11 +31,19 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// Gives a call its span and its line in the log. Queries and headers are not logged: they may carry secrets.
 pub(super) async fn traced(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("http", %method, path);
+    // What a proxy or a builder calls it, so that their logs and ours can be laid side by side; else a name of our own.
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_call_id(id));
+    let id = given.map_or_else(|| secret()[..CALL_ID].to_owned(), str::to_owned);
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("http", %method, path, id);
     async move {
         let begun = Instant::now();
         let response = next.run(request).await;
         let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis());
+        let counted =
+            [("route", route.clone()), ("method", known(&method).to_owned()), ("status", status.to_string())];
+        metrics::counter!("grange_http_requests_total", &counted).increment(1);
+        metrics::histogram!("grange_http_seconds", "route" => route).record(begun.elapsed().as_secs_f64());
         if method == Method::GET || path.starts_with("/api/v1/attempts/") {
             tracing::debug!(status, ms, "answered");
         } else {
@@ -40,6 +53,24 @@ pub(super) async fn traced(request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// A verb as it is counted: whoever calls may invent others.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// Is this a call's name that may stand in a log?
+fn is_call_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Adds the headers, unless the answer has its own.

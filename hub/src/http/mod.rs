@@ -3,11 +3,14 @@
 
 mod attempts;
 mod auth;
+mod builders;
 mod builds;
+mod chains;
 mod checked;
 mod extract;
 mod git;
 mod guard;
+mod health;
 mod jobs;
 mod logs;
 mod lookaside;
@@ -23,6 +26,7 @@ mod stream;
 mod targets;
 mod trees;
 mod view;
+mod why;
 
 use std::sync::Arc;
 
@@ -59,12 +63,18 @@ pub fn router(hub: Hub) -> Router {
 fn quick() -> OpenApiRouter<Hub> {
     OpenApiRouter::with_openapi(openapi::heading())
         .routes(routes!(status::status))
-        .routes(routes!(status::builders))
+        .routes(routes!(builders::list))
+        .routes(routes!(builders::show, builders::remove))
+        .routes(routes!(builders::wish))
+        .routes(routes!(builders::presence))
+        .routes(routes!(builders::enrol::enrol))
+        .routes(routes!(builders::enrol::invite))
         .routes(routes!(sigs::list))
         .routes(routes!(sigs::show))
         .routes(routes!(sigs::plan))
         .routes(routes!(sigs::apply))
         .routes(routes!(targets::targets))
+        .routes(routes!(targets::layers))
         .routes(routes!(targets::tags))
         .routes(routes!(targets::tag))
         .routes(routes!(targets::dot_repo))
@@ -72,6 +82,10 @@ fn quick() -> OpenApiRouter<Hub> {
         .routes(routes!(builds::show))
         .routes(routes!(builds::cancel))
         .routes(routes!(builds::retry))
+        .routes(routes!(why::why))
+        .routes(routes!(chains::create))
+        .routes(routes!(chains::show))
+        .routes(routes!(chains::cancel))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::file))
         .routes(routes!(logs::read))
@@ -104,6 +118,9 @@ fn others(hub: &Hub) -> Router<Hub> {
         .route("/", get(pages::front::show))
         .route("/builds/{id}", get(pages::build::show))
         .route("/promotions/{id}", get(pages::promotion::show))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::figures))
         .route("/assets/style.css", get(pages::style))
         .route("/assets/follow.js", get(pages::script))
         .route("/repos/", get(trees::public))

@@ -40,14 +40,13 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     components.add_security_scheme(TOKEN, scheme);
     let paths = std::mem::take(&mut document.paths.paths);
     for (path, mut item) in paths {
-        // A claim is proven by the offer's ticket, which is in its body.
-        let fenced = path.starts_with("/api/v1/attempts/") && !path.ends_with("/claim");
-        let takes_token = fenced || path == "/api/v1/git/policy";
-        let writes = !path.ends_with("/claim");
+        let takes_token = path.starts_with("/api/v1/attempts/") || path == "/api/v1/git/policy";
+        // An enrolment is proven by the one-time token, which is in its body.
+        let writes = path != "/api/v1/builders/enrol";
         for operation in item.get.iter_mut() {
             finish(operation, takes_token);
         }
-        for operation in [&mut item.post, &mut item.put].into_iter().flatten() {
+        for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
             finish(operation, writes);
         }
         // axum marks a parameter that takes several segments; OpenAPI has no such mark.

@@ -66,7 +66,7 @@ pub(super) async fn create(
     Json(new): Json<NewPromotion>,
 ) -> Answer<(StatusCode, Json<MadePromotion>)> {
     let id = promotions::open(&hub, &person, new).await?;
-    Ok((StatusCode::ACCEPTED, Json(MadePromotion { id, url: hub.promotion_url(id) })))
+    Ok((StatusCode::ACCEPTED, Json(MadePromotion { id, url: hub.promotion_url(id), warnings: Vec::new() })))
 }
 
 /// Approves a promotion, as a release manager of its SIG.

@@ -21,8 +21,6 @@ use crate::state::Hub;
 const CONNECTIONS: usize = 4096;
 /// A client gets so long to send the head of a call, and a connection may idle for so long.
 const HEAD: Duration = Duration::from_secs(30);
-/// What is under way when the hub stops gets so long to end.
-const GRACE: Duration = Duration::from_secs(5);
 /// The pause after a connection could not be taken, for want of file handles mostly.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,6 +29,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
+    /// Is it so?
+    pub(super) fn is_told(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until the hub stops.
     pub(super) async fn wait(&mut self) {
         let _gone_is_stopped_too = self.0.wait_for(|stop| *stop).await;
@@ -44,14 +47,21 @@ impl Stopping {
 /// When the policy file of the git hooks cannot be written at the start.
 pub async fn serve(hub: Hub, listener: TcpListener, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     gitserver::write_policy(&hub).await.context("cannot write what the git hooks decide by")?;
+    crate::metrics::begin();
+    let leave = Duration::from_millis(hub.config.leave_ms);
+    let grace = Duration::from_millis(hub.config.drain_ms);
     let router = super::router(hub).layer(Extension(Stopping(stop.clone())));
     let (cut, uncut) = watch::channel(());
     let graceful = GracefulShutdown::new();
     let slots = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
+    let mut gone = std::pin::pin!(async {
+        told_to(&mut stop).await;
+        tokio::time::sleep(leave).await;
+    });
     loop {
         let slot = slots.clone().acquire_owned().await?;
         tokio::select! {
-            () = told_to(&mut stop) => break,
+            () = &mut gone => break,
             taken = listener.accept() => match taken {
                 Ok((stream, _)) => connect(router.clone(), stream, slot, &graceful, uncut.clone()),
                 Err(error) => {
@@ -62,7 +72,7 @@ pub async fn serve(hub: Hub, listener: TcpListener, mut stop: watch::Receiver<bo
         }
     }
     drop(listener);
-    let _ended_or_not = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    let _ended_or_not = tokio::time::timeout(grace, graceful.shutdown()).await;
     drop(cut);
     Ok(())
 }

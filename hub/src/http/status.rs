@@ -1,11 +1,12 @@
 //! The farm at a glance.
 
 use axum::extract::State;
-use farm::api::{BuilderView, StatusView};
+use farm::api::StatusView;
 
 use super::auth::MaybeCaller;
 use super::extract::Json;
 use super::view;
+use crate::present::nobody_for_any;
 use crate::problem::Answer;
 use crate::state::Hub;
 
@@ -18,18 +19,14 @@ pub(super) async fn status(
     MaybeCaller(you): MaybeCaller,
 ) -> Answer<Json<StatusView>> {
     let mut tx = hub.db.read().await?;
+    let community = tx.community().await?;
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         jobs: tx.jobs_by_phase().await?,
         open_requests: tx.open_requests().await?.len(),
         open_promotions: tx.unsettled_promotions().await?.len(),
         builders: view::builders(&hub, &mut tx).await?,
+        nobody: nobody_for_any(&hub, &mut tx, &community).await?,
         you: you.map(|person| person.name),
     }))
-}
-
-/// Every builder that ever reported.
-#[utoipa::path(get, path = "/api/v1/builders", tag = "farm", responses((status = 200, body = Vec<BuilderView>)))]
-pub(super) async fn builders(State(hub): State<Hub>) -> Answer<Json<Vec<BuilderView>>> {
-    Ok(Json(view::builders(&hub, &mut hub.db.read().await?).await?))
 }

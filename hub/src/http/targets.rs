@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use farm::api::{TagView, TaggedBuild, TargetView};
-use farm::ledger::Tx;
-use farm::sig::{Community, Project, Stage};
+use farm::api::{LayerView, TagView, TaggedBuild, TargetView};
+use farm::ledger::{LayerState, Tx};
+use farm::sig::{Community, Inherited, Layer, Project, Stage};
 
 use super::extract::{Json, Path};
 use crate::problem::{Answer, Problem};
@@ -17,6 +17,24 @@ use crate::state::Hub;
 pub(super) async fn targets(State(hub): State<Hub>) -> Answer<Json<Vec<TargetView>>> {
     let community = hub.community().await?;
     Ok(Json(community.projects().map(|project| target_view(&community, project)).collect()))
+}
+
+/// What a target's builds install from, the most preferred first, and why each layer is there.
+#[utoipa::path(get, path = "/api/v1/targets/{target}/layers", tag = "sigs",
+    params(("target" = String, Path, description = "Its name")), responses((status = 200, body = Vec<LayerView>)))]
+pub(super) async fn layers(State(hub): State<Hub>, Path(name): Path<String>) -> Answer<Json<Vec<LayerView>>> {
+    let mut tx = hub.db.read().await?;
+    let community = tx.community().await?;
+    let project = community
+        .target(&name)
+        .ok_or_else(|| Problem::not_found("target", name.chars().take(200).collect::<String>()))?;
+    let inherited = community.inheritance(project);
+    let states = tx.layer_states(inherited.iter().map(|inherited| inherited.layer.clone()).collect()).await?;
+    let mut views = Vec::new();
+    for (state, Inherited { by, .. }) in states.into_iter().zip(inherited) {
+        views.push(layer_view(&mut tx, &community, state, by).await?);
+    }
+    Ok(Json(views))
 }
 
 /// Every tag.
@@ -74,6 +92,29 @@ fn target_view(community: &Community, project: &Project) -> TargetView {
         branches: project.branches.iter().cloned().collect(),
         layers: community.layers(project),
     }
+}
+
+async fn layer_view(tx: &mut Tx, community: &Community, state: LayerState, by: String) -> Answer<LayerView> {
+    let owner = match &state.layer {
+        Layer::Tag { tag } => community.tag(tag),
+        Layer::External(_) => None,
+    };
+    let live = match state.repo.as_ref().and_then(|repo| repo.current) {
+        Some(id) => tx.snapshot(id).await?,
+        None => None,
+    };
+    Ok(LayerView {
+        priority: state.source.as_ref().map(|source| source.priority),
+        composing: state.is_behind(),
+        inherited_by: by,
+        sig: owner.map(|(project, _)| project.sig.clone()),
+        stage: owner.map(|(_, stage)| stage),
+        snapshot: state.repo.as_ref().and_then(|repo| repo.current),
+        revision: state.repo.as_ref().map(|repo| repo.revision),
+        since: live.as_ref().map(|snapshot| snapshot.created),
+        builds: live.map(|snapshot| snapshot.members.len()),
+        layer: state.layer,
+    })
 }
 
 async fn tag_view(hub: &Hub, tx: &mut Tx, project: &Project, stage: Stage) -> Answer<TagView> {

@@ -1,6 +1,7 @@
 //! Rows of the ledger as clients and pages see them.
 
 use farm::api::{BuilderView, FileView, JobView, Page, RequestView};
+use farm::builder::Builder;
 use farm::ids::RequestId;
 use farm::job::{Job, JobKind};
 use farm::ledger::{PromotionFilter, RequestFilter, Tx};
@@ -65,17 +66,22 @@ pub(super) async fn job(hub: &Hub, job: &Job) -> Answer<JobView> {
 /// Every builder, with its state computed.
 pub(super) async fn builders(hub: &Hub, tx: &mut Tx) -> Answer<Vec<BuilderView>> {
     let held = tx.held_by_builder().await?;
-    let silent = std::time::Duration::from_millis(hub.config.silent_ms);
-    let now = hub.now();
-    let view = |builder: farm::builder::Builder| {
+    let view = |builder: Builder| {
         let held = held.get(&builder.name).copied().unwrap_or(0);
-        BuilderView { condition: builder.condition(held, now, silent), builder }
+        builder_with(hub, builder, held)
     };
     Ok(tx.builders().await?.into_iter().map(view).collect())
 }
 
+/// A builder that has so many of the farm's jobs.
+pub(super) fn builder_with(hub: &Hub, builder: Builder, held: u32) -> BuilderView {
+    let silent = std::time::Duration::from_millis(hub.config.silent_ms);
+    BuilderView { condition: builder.condition(held, hub.now(), silent), builder }
+}
+
 async fn summary_of(hub: &Hub, tx: &mut Tx, request: Request, jobs: &[Job]) -> Answer<RequestView> {
-    let nvr = match tx.build_of(request.id).await? {
+    let build = tx.build_of(request.id).await?;
+    let nvr = match &build {
         Some(build) => Some(build.nvr.to_string()),
         None => nvr_of(tx, &request, jobs).await?,
     };
@@ -86,6 +92,7 @@ async fn summary_of(hub: &Hub, tx: &mut Tx, request: Request, jobs: &[Job]) -> A
         url: hub.build_url(request.id),
         jobs: Vec::new(),
         promotions: Vec::new(),
+        roots: build.map(|build| build.roots).unwrap_or_default(),
         request,
     })
 }
@@ -108,6 +115,13 @@ async fn nvr_of(tx: &mut Tx, request: &Request, jobs: &[Job]) -> Answer<Option<S
         }
         (None, None) => Ok(None),
     }
+}
+
+/// What people call a build: its NVR as soon as that is known, its package before.
+pub(super) async fn name_of(tx: &mut Tx, request: &Request) -> Answer<String> {
+    let jobs = tx.jobs_of(request.id).await?;
+    let nvr = nvr_of(tx, request, &jobs).await?;
+    Ok(nvr.unwrap_or_else(|| request.package.clone()))
 }
 
 async fn files_of(tx: &mut Tx, job: &Job) -> Answer<Vec<FileView>> {

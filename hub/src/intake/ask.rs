@@ -1,8 +1,11 @@
 //! What people and pushes ask for becomes requests: each in one transaction, each answered with the request's id.
 
+use farm::arch::Arch;
+use farm::chain::Link;
 use farm::ids::RequestId;
 use farm::job::Job;
 use farm::ledger::{Person, Tx};
+use farm::message::Stop;
 use farm::recipe::Input;
 use farm::request::{Closed, Planner, Request, RequestKind, Source, Verdict};
 use farm::sig::{Community, Project, Role};
@@ -10,6 +13,7 @@ use farm::stamp::Stamp;
 
 use super::source::{Commit, Prepared, locate, prepare};
 use crate::keeper::{cancel_in, class_of, tell};
+use crate::present::easiest_first;
 use crate::problem::{Answer, Problem};
 use crate::rpms;
 use crate::state::{Hub, require_role};
@@ -32,8 +36,8 @@ pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answ
         RequestKind::Build
     };
     let prepared = prepare(hub, &commit).await?;
-    let draft = Draft { kind, project, by: &person.name, retry_of: None };
-    let (request, job) = draft.for_commit(hub, &commit, prepared);
+    let draft = Draft::new(hub, kind, project, &person.name);
+    let (request, job) = draft.for_commit(hub, easiest(hub, project).await?, &commit, prepared);
     let mut tx = hub.db.write().await?;
     insert(&mut tx, &request, job.as_ref()).await?;
     tx.commit().await?;
@@ -55,7 +59,7 @@ pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: I
         })
     })
     .await?;
-    let draft = Draft { kind: scratch_kind(hub, project), project, by: &person.name, retry_of: None };
+    let draft = Draft::new(hub, scratch_kind(hub, project), project, &person.name);
     // What the package is called decides its file name; the name the person's file had does not matter.
     let srpm = Input { name: read.read.rpm.file, ..srpm };
     let request = draft.request(hub, &read.nvr.name, Source::Srpm { srpm }, None);
@@ -99,13 +103,13 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
         }
         RequestKind::Push { .. } | RequestKind::Build => old.kind.clone(),
     };
-    let draft = Draft { kind, project, by: &person.name, retry_of: Some(id) };
+    let draft = Draft { retry_of: Some(id), ..Draft::new(hub, kind, project, &person.name) };
     let (request, job) = match &old.source {
         Source::Git { repo, commit, .. } => {
             let commit = locate(hub, repo, commit).await?;
             // What was missing in the lookaside may be there now.
             let prepared = prepare(hub, &commit).await?;
-            draft.for_commit(hub, &commit, prepared)
+            draft.for_commit(hub, easiest(hub, project).await?, &commit, prepared)
         }
         Source::Srpm { srpm } if !is_expired(&old, hub.now()) && hub.artifacts.contains(&srpm.digest) => {
             (draft.request(hub, &old.package, Source::Srpm { srpm: srpm.clone() }, None), None)
@@ -128,43 +132,59 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
 /// That it is over already, or that the person may not.
 pub async fn cancel(hub: &Hub, person: &Person, id: RequestId) -> Answer<()> {
     let mut tx = hub.db.write().await?;
-    tx.lock_request(id).await?;
-    let request = tx.request(id).await?.ok_or_else(|| Problem::not_found("build", id))?;
-    if request.closed.is_some() {
-        return Err(Problem::conflict(format!("{id} is over already"), "there is nothing to cancel"));
-    }
-    if person.name != request.by {
-        require_role(&tx.community().await?, person, &request.sig, Role::Maintainer)?;
-    }
-    let jobs = tx.jobs_of(id).await?;
-    let unsettled: Vec<_> = jobs.iter().filter(|job| job.outcome().is_none()).map(|job| job.id).collect();
-    let mut stops = Vec::new();
-    if unsettled.is_empty() {
-        // Between two jobs: nothing is left that could end it.
-        let verdict = Verdict::Cancelled { by: person.name.clone() };
-        tx.close_request(&request, Closed { at: hub.now(), verdict }).await?;
-    } else {
-        stops = cancel_in(hub, &mut tx, &unsettled, &person.name).await?;
-    }
+    let stops = stop(hub, &mut tx, person, id).await?.ok_or_else(|| {
+        Problem::conflict(format!("{id} is over already"), "there is nothing to cancel")
+    })?;
     tx.commit().await?;
     tell(&hub.bus, stops).await;
     hub.hurry().await;
     Ok(())
 }
 
+/// Stops a request within a transaction. Gives the turns whose builders are to be told once it is committed; `None` when
+/// the request is over already.
+pub(super) async fn stop(hub: &Hub, tx: &mut Tx, person: &Person, id: RequestId) -> Answer<Option<Vec<Stop>>> {
+    tx.lock_request(id).await?;
+    let request = tx.request(id).await?.ok_or_else(|| Problem::not_found("build", id))?;
+    if request.closed.is_some() {
+        return Ok(None);
+    }
+    if person.name != request.by {
+        require_role(&tx.community().await?, person, &request.sig, Role::Maintainer)?;
+    }
+    let jobs = tx.jobs_of(id).await?;
+    let unsettled: Vec<_> = jobs.iter().filter(|job| job.outcome().is_none()).map(|job| job.id).collect();
+    if unsettled.is_empty() {
+        // Between two jobs: nothing is left that could end it.
+        let verdict = Verdict::Cancelled { by: person.name.clone() };
+        tx.close_request(&request, Closed { at: hub.now(), verdict }).await?;
+        return Ok(Some(Vec::new()));
+    }
+    Ok(Some(cancel_in(hub, tx, &unsettled, &person.name).await?))
+}
+
 /// A request in the making.
 pub(super) struct Draft<'a> {
+    pub(super) id: RequestId,
     pub(super) kind: RequestKind,
     pub(super) project: &'a Project,
     pub(super) by: &'a str,
     pub(super) retry_of: Option<RequestId>,
+    pub(super) chain: Option<Link>,
 }
 
-impl Draft<'_> {
-    /// A request for a commit with its first job; or, when nothing can be built from it, a request that says so.
+impl<'a> Draft<'a> {
+    /// A request that stands for itself.
+    pub(super) fn new(hub: &Hub, kind: RequestKind, project: &'a Project, by: &'a str) -> Self {
+        Draft { id: hub.mint(), kind, project, by, retry_of: None, chain: None }
+    }
+
+    /// A request for a commit with its first job, on this architecture; or, when nothing can be built from it, a request
+    /// that says so.
     pub(super) fn for_commit(
         &self,
         hub: &Hub,
+        arch: Option<Arch>,
         commit: &Commit,
         prepared: Result<Prepared, String>,
     ) -> (Request, Option<Job>) {
@@ -177,11 +197,15 @@ impl Draft<'_> {
             Ok(Prepared { tree, spec, sources }) => {
                 let source = Source::Git { repo, commit: id, tree: Some(tree.clone()) };
                 let request = self.request(hub, &commit.package, source, None);
-                let job = hub.with_minter(|minter| {
-                    let class = class_of(&request);
-                    let mut planner = Planner { minter, now: request.created, request: request.id, class };
-                    planner.srpm(self.project, tree, spec, sources)
-                });
+                let job = |arch: Arch| {
+                    hub.with_minter(|minter| {
+                        let class = class_of(&request);
+                        let mut planner =
+                            Planner { minter, now: request.created, request: request.id, class };
+                        planner.srpm(self.project, arch, tree, spec, sources)
+                    })
+                };
+                let job = arch.map(job);
                 (request, job)
             }
         }
@@ -190,7 +214,7 @@ impl Draft<'_> {
     fn request(&self, hub: &Hub, package: &str, source: Source, failed: Option<String>) -> Request {
         let now = hub.now();
         Request {
-            id: hub.mint(),
+            id: self.id,
             kind: self.kind.clone(),
             sig: self.project.sig.clone(),
             target: self.project.target(),
@@ -200,8 +224,14 @@ impl Draft<'_> {
             created: now,
             retry_of: self.retry_of,
             closed: failed.map(|reason| Closed { at: now, verdict: Verdict::Failed { reason } }),
+            chain: self.chain,
         }
     }
+}
+
+/// The architecture of a target on which a source RPM is best made.
+pub(super) async fn easiest(hub: &Hub, project: &Project) -> Answer<Option<Arch>> {
+    Ok(easiest_first(hub, &mut hub.db.read().await?, project).await?.first().copied())
 }
 
 /// Takes in a request with its first job.
@@ -218,7 +248,7 @@ fn is_expired(request: &Request, now: Stamp) -> bool {
     matches!(request.kind, RequestKind::Scratch { expires } if expires <= now)
 }
 
-fn target<'a>(community: &'a Community, name: &str) -> Answer<&'a Project> {
+pub(super) fn target<'a>(community: &'a Community, name: &str) -> Answer<&'a Project> {
     community.target(name).ok_or_else(|| {
         let known: Vec<String> = community.projects().map(Project::target).collect();
         Problem::invalid(
@@ -232,7 +262,7 @@ fn target<'a>(community: &'a Community, name: &str) -> Answer<&'a Project> {
     })
 }
 
-fn may_build(community: &Community, person: &Person, project: &Project, package: &str) -> Answer<()> {
+pub(super) fn may_build(community: &Community, person: &Person, project: &Project, package: &str) -> Answer<()> {
     require_role(community, person, &project.sig, Role::Maintainer)?;
     if project.packages.contains(package) {
         return Ok(());

@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod ask;
+mod chain;
 pub mod fetch;
 mod push;
 mod source;
@@ -9,5 +10,6 @@ pub mod sources;
 pub mod tree;
 
 pub use ask::{build, cancel, retry, scratch_srpm};
+pub use chain::{cancel_chain, chain};
 pub use push::{push, sweep};
 pub(crate) use source::own_path;

@@ -5,9 +5,10 @@ use farm::message::{BranchUpdate, PushAnswer, PushReport};
 use farm::request::{RequestKind, Verdict};
 use farm::sig::template::is_branch;
 
-use super::ask::{Draft, insert};
+use super::ask::{Draft, easiest, insert};
 use super::source::{is_url, locate, own_path, package_of, prepare};
 use super::tree::DistGit;
+use crate::present::nobody_for;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
@@ -21,7 +22,8 @@ const SWEEP: &str = "sweep";
 pub async fn push(hub: &Hub, report: PushReport) -> Answer<PushAnswer> {
     let mut lines = Vec::new();
     for update in &report.updates {
-        lines.push(branch(hub, &report.repo, &report.pusher, update, true).await?);
+        let said = branch(hub, &report.repo, &report.pusher, update, true).await?;
+        lines.extend(said.lines().map(str::to_owned));
     }
     hub.hurry().await;
     Ok(PushAnswer { lines })
@@ -62,14 +64,16 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     }
     let commit = locate(hub, repo, new).await?;
     let prepared = prepare(hub, &commit).await?;
-    let draft =
-        Draft { kind: RequestKind::Push { branch: branch.clone() }, project, by: pusher, retry_of: None };
-    let (request, job) = draft.for_commit(hub, &commit, prepared);
+    let draft = Draft::new(hub, RequestKind::Push { branch: branch.clone() }, project, pusher);
+    let (request, job) = draft.for_commit(hub, easiest(hub, project).await?, &commit, prepared);
     let url = hub.build_url(request.id);
     let note = match request.closed.as_ref().map(|closed| &closed.verdict) {
         Some(Verdict::Failed { reason }) => format!("build {package} failed: {reason}: {url}"),
         Some(Verdict::Complete { .. } | Verdict::Cancelled { .. }) | None => {
-            format!("build {package} for {} queued: {url}", project.target())
+            let queued = format!("build {package} for {} queued: {url}", project.target());
+            let nobody = nobody_for(hub, &mut hub.db.read().await?, project).await?;
+            let warnings = nobody.iter().map(|nobody| format!("\nwarning: {nobody}"));
+            std::iter::once(queued).chain(warnings).collect()
         }
     };
     let mut tx = hub.db.write().await?;

@@ -1,14 +1,23 @@
-//! Open requests: plans the builds once the source RPM is there, imports what is built, closes what is over.
+//! Open requests: plans the builds once the source RPM is there and everything it needs is imported, imports what is
+//! built, closes what is over.
+
+use std::collections::BTreeSet;
 
 use anyhow::Context as _;
+use farm::arch::Arch;
+use farm::chain::{self, Blocker, SourceFacts};
 use farm::ids::{JobId, RequestId};
 use farm::job::{Class, Event, Job, JobKind};
 use farm::ledger::{Kept, StepError, Tx};
 use farm::recipe::Input;
 use farm::request::{Closed, Next, Planner, Request, RequestKind, Source, Verdict, build_arches, next};
+use farm::sig::{Community, Project};
 use farm::wire::Bus;
+use tokio::io::AsyncReadExt as _;
 
 use super::{Progress, import, tests};
+use crate::chains::Round;
+use crate::present::easiest_first;
 use crate::problem::{Answer, Problem};
 use crate::rpms;
 use crate::state::Hub;
@@ -19,8 +28,9 @@ const SIBLING: &str = "the farm, because another job of the same build failed";
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let open = hub.db.read().await?.open_requests().await?;
     let mut progress = Progress::None;
+    let mut round = Round::default();
     for id in open {
-        match step(hub, id).await {
+        match step(hub, id, &mut round).await {
             Ok(Progress::Made) => progress = Progress::Made,
             Ok(Progress::None) => {}
             Err(problem) => super::log("a request", &problem),
@@ -29,7 +39,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     Ok(progress)
 }
 
-async fn step(hub: &Hub, id: RequestId) -> Answer<Progress> {
+async fn step(hub: &Hub, id: RequestId, round: &mut Round) -> Answer<Progress> {
     let mut tx = hub.db.read().await?;
     let Some(request) = tx.request(id).await?.filter(|request| request.closed.is_none()) else {
         return Ok(Progress::None);
@@ -39,7 +49,7 @@ async fn step(hub: &Hub, id: RequestId) -> Answer<Progress> {
     match next(&request, &jobs) {
         Next::Wait => Ok(Progress::None),
         Next::CancelJobs(ids) => cancel_jobs(hub, &ids, SIBLING).await,
-        Next::PlanBuilds => plan_builds(hub, &request, &jobs).await,
+        Next::PlanBuilds => plan_builds(hub, &request, &jobs, round).await,
         Next::Import => import::import(hub, &request, &jobs).await,
         Next::Close(verdict) if matches!(request.kind, RequestKind::Test { .. }) => {
             tests::close(hub, &request, &jobs, verdict).await
@@ -128,23 +138,31 @@ pub(super) async fn read_source(hub: &Hub, srpm: &Input) -> Answer<Result<rpms::
     }
 }
 
-/// Reads the source RPM, refuses what may not be built, and puts one job for each architecture into the backlog.
-async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer<Progress> {
+/// Waits for the builds it needs, then puts one job for each architecture into the backlog.
+async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job], round: &mut Round) -> Answer<Progress> {
     let fail = |reason: String| close(hub, request, Verdict::Failed { reason });
     let srpm = match source_rpm(hub, request, jobs).await? {
         Ok(srpm) => srpm,
         Err(reason) => return fail(reason).await,
     };
-    let read = match read_source(hub, &srpm).await? {
-        Ok(read) => read,
-        Err(reason) => return fail(format!("the source RPM cannot be used: {reason}")).await,
+    let Some(facts) = hub.db.read().await?.source(request.id).await? else {
+        return note_source(hub, request, jobs, &srpm).await;
     };
-    if request.kind.is_imported() && read.nvr.name != request.package {
-        return fail(format!(
-            "the spec's Name is {}, but the package is {}: name the repo after the package",
-            read.nvr.name, request.package
-        ))
-        .await;
+    let mut height = 0;
+    if request.kind.is_imported() {
+        let order = round.order(hub).await?;
+        if order.member(request.id).is_none_or(|member| member.source.is_none()) {
+            // It was read since this round began.
+            return Ok(Progress::None);
+        }
+        let blockers = order.blockers(request.id);
+        if let Some(reason) = blockers.iter().find_map(Blocker::failure) {
+            return fail(reason).await;
+        }
+        if !blockers.is_empty() {
+            return Ok(Progress::None);
+        }
+        height = order.height(request.id);
     }
 
     let mut tx = hub.db.write().await?;
@@ -154,23 +172,8 @@ async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer
         return Ok(Progress::None);
     }
     let community = tx.community().await?;
-    let Some(project) = community.target(&request.target) else {
-        drop(tx);
-        return fail(format!("target {} is no more", request.target)).await;
-    };
-    if request.kind.is_imported()
-        && let Some(known) = tx.build_by_nvr(&read.nvr.to_string()).await?
-    {
-        drop(tx);
-        let reason = format!(
-            "{} exists already, built by {}: raise Release (or Version) in the spec, or ask for a scratch build",
-            read.nvr,
-            hub.build_url(known.request)
-        );
-        return fail(reason).await;
-    }
-    let arches = match build_arches(&project.arches, &read.arches) {
-        Ok(arches) => arches,
+    let (project, arches) = match buildable(hub, &mut tx, &community, request, &facts).await? {
+        Ok(found) => found,
         Err(reason) => {
             drop(tx);
             return fail(reason).await;
@@ -180,6 +183,9 @@ async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer
         // A layer is being composed: wait until its repo shows what was imported before.
         return Ok(Progress::None);
     };
+    if !round.are_whole(&mut tx, &repos).await? {
+        return Ok(Progress::None);
+    }
     if tx.jobs_of(request.id).await?.iter().any(|job| job.kind == JobKind::Build) {
         return Ok(Progress::None);
     }
@@ -187,12 +193,83 @@ async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> Answer
         let class = class_of(request);
         Planner { minter, now: hub.now(), request: request.id, class }.builds(project, &srpm, &arches, &repos)
     });
-    for job in &builds {
-        tx.insert_job(job).await?;
+    let count = builds.len();
+    for job in builds {
+        tx.insert_job(&Job { height, ..job }).await?;
     }
     tx.commit().await?;
-    tracing::info!(request = %request.id, nvr = %read.nvr, jobs = builds.len(), "the source RPM is read and its builds are queued");
+    tracing::info!(request = %request.id, nvr = %facts.nvr, jobs = count, waiting = height, "its builds are queued");
     Ok(Progress::Made)
+}
+
+/// Reads the source RPM and keeps what it says, or refuses what may not be built.
+async fn note_source(hub: &Hub, request: &Kept<Request>, jobs: &[Job], srpm: &Input) -> Answer<Progress> {
+    let fail = |reason: String| close(hub, request, Verdict::Failed { reason });
+    let read = match read_source(hub, srpm).await? {
+        Ok(read) => read,
+        Err(reason) => return fail(format!("the source RPM cannot be used: {reason}")).await,
+    };
+    let provides = provides_by_spec(hub, jobs).await?;
+    let facts = SourceFacts {
+        nvr: read.nvr,
+        arches: read.arches,
+        requires: read.read.requires.iter().flat_map(|name| chain::names_of(name)).collect(),
+        provides,
+        read: hub.now(),
+    };
+    let mut tx = hub.db.write().await?;
+    let community = tx.community().await?;
+    if let Err(reason) = buildable(hub, &mut tx, &community, request, &facts).await? {
+        drop(tx);
+        return fail(reason).await;
+    }
+    tx.put_source(request.id, &facts).await?;
+    tx.commit().await?;
+    tracing::info!(request = %request.id, nvr = %facts.nvr, "the source RPM is read");
+    Ok(Progress::Made)
+}
+
+/// What the packages of a request will provide, as its srpm job found in the spec.
+async fn provides_by_spec(hub: &Hub, jobs: &[Job]) -> Answer<BTreeSet<String>> {
+    let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Srpm) else { return Ok(BTreeSet::new()) };
+    let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+    let Some(file) = files.into_iter().find(|file| file.name == chain::PROVIDES_FILE) else {
+        return Ok(BTreeSet::new());
+    };
+    let content = tokio::fs::File::open(hub.artifacts.path(&file.digest)).await?;
+    let mut text = Vec::new();
+    content.take(chain::PROVIDES_BYTES).read_to_end(&mut text).await?;
+    Ok(chain::provided_names(&String::from_utf8_lossy(&text)))
+}
+
+/// The project a source RPM is built for and the architectures it is built on, or why it may not be built.
+async fn buildable<'a>(
+    hub: &Hub,
+    tx: &mut Tx,
+    community: &'a Community,
+    request: &Request,
+    facts: &SourceFacts,
+) -> Answer<Result<(&'a Project, Vec<Arch>), String>> {
+    let Some(project) = community.target(&request.target) else {
+        return Ok(Err(format!("target {} is no more", request.target)));
+    };
+    if request.kind.is_imported() && facts.nvr.name != request.package {
+        return Ok(Err(format!(
+            "the spec's Name is {}, but the package is {}: name the repo after the package",
+            facts.nvr.name, request.package
+        )));
+    }
+    if request.kind.is_imported()
+        && let Some(known) = tx.build_by_nvr(&facts.nvr.to_string()).await?
+    {
+        return Ok(Err(format!(
+            "{} exists already, built by {}: raise Release (or Version) in the spec, or ask for a scratch build",
+            facts.nvr,
+            hub.build_url(known.request)
+        )));
+    }
+    let arches = easiest_first(hub, tx, project).await?;
+    Ok(build_arches(&arches, &facts.arches).map(|arches| (project, arches)))
 }
 
 /// How urgent a request's jobs are.

@@ -12,10 +12,10 @@ use farm::request::{Closed, Request, Verdict};
 use farm::sig::Stage;
 use farm::snapshot::{Rpm, RpmKind};
 
-use super::Progress;
+use super::{Progress, roots};
 use super::builds::{close, read_source, source_rpm};
 use crate::problem::{Answer, Problem};
-use crate::rpms::{self, RpmError};
+use crate::rpms::{self, ReadRpm, RpmError};
 use crate::state::Hub;
 
 /// Who opens the promotions that open by themselves.
@@ -31,8 +31,12 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         Ok(read) => read,
         Err(reason) => return fail(format!("the source RPM cannot be used: {reason}")).await,
     };
-    let rpms = match built_rpms(hub, jobs, &srpm.name).await? {
-        Ok(rpms) => rpms,
+    let (rpms, provides) = match built_rpms(hub, jobs, &srpm.name).await? {
+        Ok(built) => built,
+        Err(reason) => return fail(format!("the build cannot be imported: {reason}")).await,
+    };
+    let roots = match roots::roots(hub, jobs).await? {
+        Ok(roots) => roots,
         Err(reason) => return fail(format!("the build cannot be imported: {reason}")).await,
     };
     let build = Build {
@@ -43,6 +47,7 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         request: request.id,
         imported: hub.now(),
         rpms: std::iter::once(source.read.rpm).chain(rpms).collect(),
+        roots,
     };
 
     let mut tx = hub.db.write().await?;
@@ -65,6 +70,7 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         ))
         .await;
     }
+    tx.put_provides(build.id, &provides).await?;
     let newer = newer_in(&mut tx, &candidate, &build).await?;
     if newer.is_none() {
         tx.tag_build(&candidate, &build, hub.now()).await?;
@@ -126,9 +132,15 @@ fn collision(build: &Build, tagged: &[Build]) -> Option<String> {
     })
 }
 
-/// Every binary RPM of every build job, checked against the job and the source RPM it must come from.
-async fn built_rpms(hub: &Hub, jobs: &[Job], source_name: &str) -> Answer<Result<Vec<Rpm>, String>> {
+/// Every binary RPM of every build job, checked against the job and the source RPM it must come from; and what builds
+/// may require of them, by name or by path.
+async fn built_rpms(
+    hub: &Hub,
+    jobs: &[Job],
+    source_name: &str,
+) -> Answer<Result<(Vec<Rpm>, BTreeSet<String>), String>> {
     let mut rpms: BTreeMap<String, Rpm> = BTreeMap::new();
+    let mut provides = BTreeSet::new();
     for job in jobs.iter().filter(|job| job.kind == JobKind::Build) {
         let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
         let files: Vec<Artifact> = files
@@ -140,21 +152,27 @@ async fn built_rpms(hub: &Hub, jobs: &[Job], source_name: &str) -> Answer<Result
         }
         let mut here = BTreeSet::new();
         for file in files {
-            let rpm = match read_built(hub, job, &file, source_name).await? {
-                Ok(rpm) => rpm,
+            let ReadRpm { rpm, provides: names, files: paths, .. } = match read_built(hub, job, &file, source_name).await? {
+                Ok(read) => read,
                 Err(reason) => return Ok(Err(format!("{} from {}: {reason}", file.name, job.arch))),
             };
             if !here.insert(rpm.nevra.to_string()) {
                 return Ok(Err(format!("{} came twice out of the build on {}", rpm.nevra, job.arch)));
             }
+            provides.extend(names.into_iter().chain(paths));
             // A noarch package of an architecture-specific build is made by every job; the first architecture's is kept.
             rpms.entry(rpm.file.clone()).or_insert(rpm);
         }
     }
-    Ok(Ok(rpms.into_values().collect()))
+    Ok(Ok((rpms.into_values().collect(), provides)))
 }
 
-async fn read_built(hub: &Hub, job: &Job, file: &Artifact, source_name: &str) -> Answer<Result<Rpm, String>> {
+async fn read_built(
+    hub: &Hub,
+    job: &Job,
+    file: &Artifact,
+    source_name: &str,
+) -> Answer<Result<ReadRpm, String>> {
     let (path, arch) = (hub.artifacts.path(&file.digest), job.arch);
     let read = tokio::task::spawn_blocking(move || rpms::read_rpm(&path, Some(arch)))
         .await
@@ -171,7 +189,7 @@ async fn read_built(hub: &Hub, job: &Job, file: &Artifact, source_name: &str) ->
         let named = read.source_rpm.unwrap_or_else(|| "none".to_owned());
         return Ok(Err(format!("it names {named} as its source RPM, but the build's is {source_name}")));
     }
-    Ok(Ok(read.rpm))
+    Ok(Ok(read))
 }
 
 #[cfg(test)]
@@ -204,6 +222,7 @@ mod tests {
             request: minter.mint(Stamp::ZERO),
             imported: Stamp::ZERO,
             rpms: files.iter().map(rpm).collect(),
+            roots: std::collections::BTreeMap::new(),
         }
     }
 

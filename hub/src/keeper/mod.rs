@@ -4,20 +4,25 @@
 //! every pointer the disk does not show yet. A step is one transaction, guarded in the ledger, so that a keeper may die
 //! between any two lines and several may run at once. Being woken only makes it look sooner.
 
+mod alone;
 mod builds;
 mod import;
 mod promotions;
+mod pulse;
 mod repos;
+mod roots;
 mod suites;
 mod tests;
 mod tidy;
 mod trial;
+mod trouble;
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub(crate) use builds::{cancel_in, class_of, tell};
+pub use trouble::Troubles;
 
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -38,6 +43,7 @@ pub async fn run(hub: Hub, stop: watch::Receiver<bool>) {
         every(&hub, stop.clone(), "requests", || builds::step_all(&hub)),
         every(&hub, stop.clone(), "repos", || repos::step_all(&hub)),
         every(&hub, stop.clone(), "promotions", || promotions::step_all(&hub)),
+        pulse::run(&hub, stop.clone()),
         tidy::run(&hub, stop),
     );
 }
@@ -67,11 +73,13 @@ where
     let pause = Duration::from_millis(hub.config.keeper_ms);
     let mut hurries = hub.hurries();
     while !stopped(&stop) {
+        let turn = alone::turn(hub, what, &mut stop).await;
         hurries.mark_unchanged();
         let progress = step().await.unwrap_or_else(|problem| {
             log(what, &problem);
             Progress::None
         });
+        drop(turn);
         if progress == Progress::Made {
             // What moved here may be what another loop, or the scheduler, waits for.
             hub.hurry().await;

@@ -2,6 +2,7 @@
 //! the pointer, show it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use farm::digest::Digest;
@@ -23,10 +24,23 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let unsettled = hub.db.read().await?.unsettled_promotions().await?;
     let mut progress = Progress::None;
     for id in unsettled {
+        let what = id.to_string();
+        if !hub.troubles.may_try(&what, 0, Instant::now()) {
+            continue;
+        }
         match step(hub, id).await {
-            Ok(Progress::Made) => progress = Progress::Made,
-            Ok(Progress::None) => {}
-            Err(problem) => super::log("a promotion", &problem),
+            Ok(made) => {
+                hub.troubles.well(&what);
+                if made == Progress::Made {
+                    progress = Progress::Made;
+                }
+            }
+            Err(problem) => {
+                if matches!(problem, Problem::Internal(_)) {
+                    hub.troubles.failed(&what, 0, Instant::now());
+                }
+                super::log("a promotion", &problem);
+            }
         }
     }
     Ok(progress)
@@ -231,7 +245,7 @@ async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress
         drop(tx);
         return take_back(hub, promotion).await;
     };
-    let revision = tx.publish(&approved).await?;
+    let revision = tx.publish(&approved, hub.now()).await?;
     tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
     tx.commit().await?;
     tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");

@@ -1,6 +1,6 @@
 //! Repos on disk: candidate repos follow their tags, and every tree follows its pointer in the ledger.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
@@ -20,10 +20,22 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let behind = hub.db.read().await?.uncomposed().await?;
     let mut progress = Progress::None;
     for repo in behind {
+        if !hub.troubles.may_try(&repo.tag, repo.wanted, Instant::now()) {
+            continue;
+        }
         match follow_tag(hub, &repo).await {
-            Ok(Progress::Made) => progress = Progress::Made,
-            Ok(Progress::None) => {}
-            Err(problem) => super::log("a candidate repo", &problem),
+            Ok(made) => {
+                hub.troubles.well(&repo.tag);
+                if made == Progress::Made {
+                    progress = Progress::Made;
+                }
+            }
+            Err(problem) => {
+                if matches!(problem, Problem::Internal(_)) {
+                    hub.troubles.failed(&repo.tag, repo.wanted, Instant::now());
+                }
+                super::log("a candidate repo", &problem);
+            }
         }
     }
     let repos = hub.db.read().await?.repos().await?;
@@ -59,7 +71,7 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
     }
     let mut tx = hub.db.write().await?;
     tx.insert_snapshot(&snapshot).await?;
-    tx.point_candidate(repo, snapshot.id).await?;
+    tx.point_candidate(repo, snapshot.id, hub.now()).await?;
     tx.commit().await?;
     tracing::info!(repo = repo.tag, builds = snapshot.members.len(), "the candidate repo shows its tag");
     Ok(Progress::Made)
@@ -68,7 +80,7 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
 /// Makes a tag's tree show the snapshot its pointer names now. One at a time, and the pointer is read only then: whoever
 /// read it earlier could otherwise put back what another has just replaced.
 pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
-    let _one_at_a_time = hub.pointing.lock().await;
+    let _one_at_a_time = hub.pointing().await?;
     let Some(current) = hub.db.read().await?.repo(tag).await?.current else { return Ok(()) };
     let is_candidate = tag.ends_with("-candidate");
     let tree = if is_candidate { &hub.candidates } else { &hub.public };

@@ -21,6 +21,7 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_millis(hub.config.sweep_ms);
     let mut swept: Option<Instant> = None;
     while !super::stopped(&stop) {
+        let Some(turn) = super::alone::own_turn(hub, "tidying", &mut stop).await else { return };
         if let Err(problem) = intake::sweep(hub).await {
             super::log("the sweep", &problem);
         }
@@ -36,6 +37,7 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
                 super::log("old snapshots", &problem);
             }
         }
+        drop(turn);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.changed() => {}
@@ -72,8 +74,8 @@ async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
         }
         // Once more where nobody can note it meanwhile.
         let mut tx = hub.db.write().await?;
-        if !tx.is_held(&digest).await? && hub.artifacts.age(&digest).is_some_and(|age| age >= fresh) {
-            hub.artifacts.remove(&digest).map_err(|error| Problem::Internal(error.into()))?;
+        if !tx.is_held(&digest).await? {
+            hub.artifacts.remove_stale(&digest, fresh).map_err(|error| Problem::Internal(error.into()))?;
         }
         tx.commit().await?;
     }

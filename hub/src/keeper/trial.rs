@@ -167,6 +167,7 @@ pub(super) fn test_request(
         created: now,
         retry_of: None,
         closed: None,
+        chain: None,
     };
     let under_test = RepoSource {
         name: UNDER_TEST.to_owned(),

@@ -146,6 +146,16 @@ struct Partial {
 impl Partial {
     fn create(staging: &Path, id: SnapshotId) -> Result<Self, FileError> {
         ensure_dir(staging)?;
+        loop {
+            // Another process that starts may take it for a leftover before it is locked, and remove it.
+            let partial = Self::create_once(staging, id)?;
+            if partial.path().is_dir() {
+                return Ok(partial);
+            }
+        }
+    }
+
+    fn create_once(staging: &Path, id: SnapshotId) -> Result<Self, FileError> {
         let prefix = format!("{id}.");
         let dir = tempfile::Builder::new()
             .prefix(&prefix)

@@ -24,6 +24,9 @@ pub(crate) const ADA: &str = "token-of-ada";
 pub(crate) const BOB: &str = "token-of-bob";
 /// The secret of hooks on other git servers.
 pub(crate) const FOREIGN: &str = "secret-of-the-other-git-server";
+/// The secrets of two builders.
+pub(crate) const B1: &str = "secret-of-b1";
+pub(crate) const B2: &str = "secret-of-b2";
 /// A builder's ticket and token.
 pub(crate) const TICKET: &str = "ticket";
 pub(crate) const TOKEN: &str = "token-of-the-attempt";
@@ -79,6 +82,9 @@ impl Bench {
         let mut tx = hub.db.write().await.unwrap();
         for (name, token, admin) in [("root", ADMIN, true), ("ada", ADA, false), ("bob", BOB, false)] {
             tx.put_person(name, &Digest::of(token.as_bytes()), admin, hub.now()).await.unwrap();
+        }
+        for (name, secret) in [("b1", B1), ("b2", B2)] {
+            tx.admit_builder(name, &Digest::of(secret.as_bytes())).await.unwrap();
         }
         let sig = farm::sig::template::parse("demo.toml", TEMPLATE).unwrap();
         tx.apply_sig(&sig, TEMPLATE, "root", hub.now()).await.unwrap().unwrap();
@@ -136,6 +142,7 @@ impl Bench {
             created: self.hub.now(),
             retry_of: None,
             closed: None,
+            chain: None,
         };
         let limits = Limits { log_mb: 1, output_mb: 1, ..Limits::default() };
         let now = self.hub.now();
@@ -158,11 +165,15 @@ impl Bench {
                 }],
                 macros: Default::default(),
                 limits,
+                ccache: false,
+                sharing: None,
             },
             turn: 0,
             tries: 0,
             state: JobState::Waiting { not_before: now },
             history: Vec::new(),
+            labels: std::collections::BTreeSet::new(),
+            height: 0,
         };
         let mut tx = self.hub.db.write().await.unwrap();
         tx.insert_request(&request).await.unwrap();
@@ -181,10 +192,25 @@ impl Bench {
     }
 
     pub(crate) async fn claim(&self, work: &Assignment, ticket: &str, token: &str) -> (StatusCode, Value) {
-        let claim =
-            Claim { ticket: ticket.into(), builder: "b1".into(), token_digest: Digest::of(token.as_bytes()) };
-        let answer = self.call(Method::POST, &work.at("claim")).json(&claim).send().await.unwrap();
+        let answer = self.claim_as(work, B1, ticket, token).await;
         (answer.status(), answer.json().await.unwrap())
+    }
+
+    /// Claims in the name of b1, with whatever secret.
+    pub(crate) async fn claim_as(
+        &self,
+        work: &Assignment,
+        secret: &str,
+        ticket: &str,
+        token: &str,
+    ) -> reqwest::Response {
+        let claim = Claim {
+            ticket: ticket.into(),
+            builder: "b1".into(),
+            token_digest: Digest::of(token.as_bytes()),
+            born: ::farm::stamp::Stamp::ZERO,
+        };
+        self.post(&work.at("claim"), secret).json(&claim).send().await.unwrap()
     }
 
     pub(crate) async fn step(&self, job: JobId, event: Event) {

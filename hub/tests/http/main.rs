@@ -5,6 +5,7 @@
 mod access;
 mod attempts;
 mod bench;
+mod builders;
 mod document;
 mod git;
 mod logs;

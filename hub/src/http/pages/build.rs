@@ -32,6 +32,8 @@ struct Build {
     retry_of: String,
     jobs: Vec<JobRow>,
     promotions: Vec<PromotionRow>,
+    /// The buildroots: architecture, lock, image.
+    roots: Vec<(&'static str, String, String)>,
     /// What of its jobs can be followed now: job, log.
     follow: Option<(String, String)>,
 }
@@ -75,10 +77,14 @@ async fn page(hub: &Hub, id: &str) -> Answer<Build> {
 }
 
 fn build(view: RequestView, now: Stamp) -> Build {
-    let RequestView { request, status, reason, nvr, url: _, jobs, promotions } = view;
+    let RequestView { request, status, reason, nvr, url: _, jobs, promotions, roots } = view;
     let ended = request.closed.as_ref().map_or(now, |closed| closed.at);
     Build {
         follow: jobs.iter().find_map(followed),
+        roots: roots
+            .into_iter()
+            .map(|(arch, facts)| (arch.as_str(), facts.lock.short().to_owned(), facts.image))
+            .collect(),
         status: status.as_str(),
         is_final: status.is_final(),
         reason: reason.unwrap_or_default(),

@@ -117,15 +117,16 @@ fn repo_row(project: &Project, stage: Stage) -> RepoRow {
 }
 
 fn builder_row(view: BuilderView) -> BuilderRow {
-    let arches: Vec<&str> = view.builder.arches.iter().map(|arch| arch.as_str()).collect();
     BuilderRow {
         state: match view.condition {
             Condition::Free { slots: 0 } => "busy".to_owned(),
             Condition::Free { slots } => format!("{slots} free"),
             Condition::Draining => "draining".to_owned(),
+            Condition::ClockOff { .. } => "clock off".to_owned(),
             Condition::Silent => "silent".to_owned(),
+            Condition::Disabled => "disabled".to_owned(),
         },
-        arches: arches.join(" "),
+        arches: view.builder.arches_in_words(),
         running: view.builder.running.len(),
         slots: view.builder.slots,
         name: view.builder.name,

@@ -1,0 +1,27 @@
+//! Why something is not moving.
+
+use axum::extract::State;
+use farm::ids::PromotionId;
+use farm::why::Why;
+
+use super::extract::{Json, Path};
+use super::view;
+use crate::problem::Answer;
+use crate::state::Hub;
+use crate::why;
+
+/// Why a build or a promotion is not moving: one answer.
+#[utoipa::path(get, path = "/api/v1/why/{what}", tag = "builds",
+    params(("what" = String, Path, description = "A build's id or NVR, or a promotion's id")),
+    responses((status = 200, body = Why)))]
+pub(super) async fn why(State(hub): State<Hub>, Path(what): Path<String>) -> Answer<Json<Why>> {
+    let mut tx = hub.db.read().await?;
+    if let Ok(id) = what.parse::<PromotionId>()
+        && let Some(promotion) = tx.promotion(id).await?
+    {
+        return Ok(Json(why::promotion(&mut tx, &promotion).await?));
+    }
+    let request = view::find(&mut tx, &what).await?;
+    let name = view::name_of(&mut tx, &request).await?;
+    Ok(Json(why::build(&hub, &mut tx, &request, name).await?))
+}

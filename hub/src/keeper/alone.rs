@@ -1,0 +1,91 @@
+//! Hubs that share a data folder take turns at it. The ledger guards every step, so two at once do no harm; but what takes
+//! long, composing above all, would be done twice for nothing.
+
+use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::state::Hub;
+
+/// Between two looks whether the other hub has finished.
+const LOOK: Duration = Duration::from_millis(20);
+/// A hub that is at one step for longer may hang: then the work is done beside it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A turn at one of the keeper's loops. The kernel ends it when the process does.
+#[derive(Debug)]
+pub(super) struct Turn(#[allow(dead_code, reason = "held, not read")] Option<File>);
+
+/// Waits for this hub's turn, but not for ever, and no longer than until the hub stops.
+pub(super) async fn turn(hub: &Hub, what: &str, stop: &mut watch::Receiver<bool>) -> Turn {
+    turn_within(hub, what, PATIENCE, stop).await.unwrap_or(Turn(None))
+}
+
+/// Waits for this hub's turn however long it takes: a backup may hold it, and nothing may be removed meanwhile. None when the
+/// hub stops.
+pub(super) async fn own_turn(hub: &Hub, what: &str, stop: &mut watch::Receiver<bool>) -> Option<Turn> {
+    turn_within(hub, what, Duration::MAX, stop).await
+}
+
+async fn turn_within(
+    hub: &Hub,
+    what: &str,
+    patience: Duration,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Turn> {
+    let path = hub.config.data.join("turns").join(what);
+    let file = match File::create(&path) {
+        Ok(file) => file,
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "hubs cannot take turns; each does all work");
+            return Some(Turn(None));
+        }
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < patience && !*stop.borrow() {
+        match file.try_lock() {
+            Ok(()) => return Some(Turn(Some(file))),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, path = %path.display(), "hubs cannot take turns; each does all work");
+                return Some(Turn(None));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = stop.changed() => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use farm::ledger::Db;
+    use farm::wire::Bus;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn two_hubs_of_one_folder_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("ledger.sqlite").display())).await.unwrap();
+        let open = || {
+            let config = Config { data: dir.path().to_owned(), ..Config::default() };
+            Hub::open(db.clone(), Bus::local(), config).unwrap()
+        };
+        let (one, other) = (open(), open());
+        let (stop, mut stopped) = watch::channel(false);
+        let first = turn(&one, "repos", &mut stopped.clone()).await;
+        let elsewhere = turn(&other, "promotions", &mut stopped.clone()).await;
+        assert!(first.0.is_some() && elsewhere.0.is_some());
+        let second = tokio::spawn(async move { turn(&other, "repos", &mut stopped).await });
+        tokio::time::sleep(LOOK * 5).await;
+        assert!(!second.is_finished(), "it is not its turn");
+        drop(first);
+        assert!(second.await.unwrap().0.is_some());
+        drop(stop);
+    }
+}

@@ -1,0 +1,81 @@
+//! What failed for a reason of the farm's own is tried again, ever more rarely.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The pause after the first failure; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What failed lately. Nothing depends on it: a hub that starts anew tries everything at once.
+#[derive(Debug, Default)]
+pub struct Troubles(Mutex<BTreeMap<String, Trouble>>);
+
+#[derive(Debug)]
+struct Trouble {
+    /// The version of it that failed: another one may do better.
+    version: i64,
+    failures: u32,
+    at: Instant,
+}
+
+impl Trouble {
+    fn pause(&self) -> Duration {
+        let doubled = 1_u32.checked_shl(self.failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+    }
+}
+
+impl Troubles {
+    /// Should this version of it be tried now?
+    pub(super) fn may_try(&self, what: &str, version: i64, now: Instant) -> bool {
+        self.with(|troubles| {
+            troubles.get(what).is_none_or(|trouble| {
+                trouble.version != version || now.saturating_duration_since(trouble.at) >= trouble.pause()
+            })
+        })
+    }
+
+    /// It failed.
+    pub(super) fn failed(&self, what: &str, version: i64, now: Instant) {
+        self.with(|troubles| {
+            let failures = troubles.get(what).filter(|trouble| trouble.version == version);
+            let failures = failures.map_or(0, |trouble| trouble.failures).saturating_add(1);
+            troubles.insert(what.to_owned(), Trouble { version, failures, at: now });
+        });
+    }
+
+    /// It went well, or is over.
+    pub(super) fn well(&self, what: &str) {
+        self.with(|troubles| troubles.remove(what));
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Trouble>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_doubles_the_pause_and_another_version_is_tried_at_once() {
+        let (troubles, begun) = (Troubles::default(), Instant::now());
+        let mut now = begun;
+        assert!(troubles.may_try("x", 1, now));
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            troubles.failed("x", 1, now);
+            assert!(!troubles.may_try("x", 1, now + Duration::from_millis(pause * 1000 - 1)));
+            now += Duration::from_secs(pause);
+            assert!(troubles.may_try("x", 1, now), "after {pause} s");
+            assert!(troubles.may_try("y", 1, begun));
+        }
+        troubles.failed("x", 1, now);
+        assert!(troubles.may_try("x", 2, now));
+        troubles.well("x");
+        assert!(troubles.may_try("x", 1, now));
+    }
+}
