@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    build, builders, builds, cancel, completion, download, log, login, lookaside, person, promote,
-    promotions, repos, retry, scratch, show, sig, standalone, status, tags, targets, watch, whoami, withdraw,
+    admin, build, builder, builders, buildroot, builds, cancel, chain, completion, download, hub, image, log,
+    login, lookaside, person, promote, promotions, repos, retry, scheduler, scratch, show, sig, standalone,
+    status, tags, targets, watch, whoami, why, withdraw,
 };
 use crate::failure::Failure;
 use crate::screen::{Colour, Screen};
@@ -65,14 +66,20 @@ pub struct Global {
 /// Everything that can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build a commit for a target; a finished build enters the candidate repo and is tested
+    /// Build a commit for a target, or several; a finished build enters the candidate repo and is tested
     Build(build::Args),
+    /// Show a chain of builds: their order, and who waits for whom
+    Chain(chain::Args),
     /// Build a commit or a source RPM into no repo
     Scratch(scratch::Args),
     /// List builds, the newest first
     Builds(builds::Args),
     /// Show one build: why it failed, its jobs, its promotions
     Show(show::Args),
+    /// Show what was installed when a build ran, or what was different for another build
+    Buildroot(buildroot::Args),
+    /// Say why something is not moving: one answer
+    Why(why::Args),
     /// Follow a build until it is final
     Watch(watch::Args),
     /// Print the log that matters, or any other
@@ -101,7 +108,7 @@ pub enum Command {
     /// The store of source files beside dist-git
     #[command(subcommand)]
     Lookaside(lookaside::Command),
-    /// List builders
+    /// Builders: list them, let new ones join, drain them, shut them out
     Builders(builders::Args),
     /// Show the farm at a glance
     Status(status::Args),
@@ -114,6 +121,18 @@ pub enum Command {
     Person(person::Command),
     /// Run a whole farm in this process: hub, scheduler and builder
     Standalone(standalone::Args),
+    /// Run a hub
+    Hub(hub::Args),
+    /// Run a scheduler
+    Scheduler(scheduler::Args),
+    /// Run a builder
+    Builder(builder::Args),
+    /// What an operator does to a farm's ledger and files
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Base images in which packages are built, on a builder's machine
+    #[command(subcommand)]
+    Image(image::Command),
     /// Print a completion script for your shell
     Completion(completion::Args),
 }
@@ -127,9 +146,12 @@ pub async fn run(cli: Cli, environment: &Environment, screen: &mut Screen) -> Re
     let client = || Client::new(Settings::gather(&flags, environment)?);
     match cli.command {
         Command::Build(args) => build::run(args, &client()?, screen).await,
+        Command::Chain(args) => chain::run(args, &client()?, screen).await,
         Command::Scratch(args) => scratch::run(args, &client()?, screen).await,
         Command::Builds(args) => builds::run(args, &client()?, screen).await,
         Command::Show(args) => show::run(args, &client()?, screen).await,
+        Command::Buildroot(args) => buildroot::run(args, &client()?, screen).await,
+        Command::Why(args) => why::run(args, &client()?, screen).await,
         Command::Watch(args) => watch::run(args, &client()?, screen).await,
         Command::Log(args) => log::run(args, &client()?, screen).await,
         Command::Cancel(args) => cancel::run(args, &client()?, screen).await,
@@ -147,8 +169,13 @@ pub async fn run(cli: Cli, environment: &Environment, screen: &mut Screen) -> Re
         Command::Status(args) => status::run(args, &client()?, screen).await,
         Command::Login(args) => login::run(args, &flags, environment, screen).await,
         Command::Whoami(args) => whoami::run(args, &client()?, screen).await,
-        Command::Person(command) => person::run(command, screen).await,
+        Command::Person(command) => person::run(command, environment, screen).await,
         Command::Standalone(args) => standalone::run(args, environment, screen).await,
+        Command::Hub(args) => hub::run(args, environment).await,
+        Command::Scheduler(args) => scheduler::run(args, environment).await,
+        Command::Builder(args) => builder::run(args, environment).await,
+        Command::Admin(command) => admin::run(command, environment, screen).await,
+        Command::Image(command) => image::run(command, screen).await,
         Command::Completion(args) => completion::run(&args, screen),
     }
 }

@@ -125,6 +125,24 @@ impl Client {
         self.called(call.timeout(CALL_TIMEOUT)).await
     }
 
+    /// Puts something in the place of what is there.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<Body, Failure> {
+        let text = serde_json::to_string(body).map_err(|error| Failure::Local(error.into()))?;
+        let call = self.call(Method::PUT, path, &[])?.header(CONTENT_TYPE, "application/json").body(text);
+        self.called(call.timeout(CALL_TIMEOUT)).await
+    }
+
+    /// Removes something.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete(&self, path: &[&str]) -> Result<Body, Failure> {
+        self.called(self.call(Method::DELETE, path, &[])?.timeout(CALL_TIMEOUT)).await
+    }
+
     /// Asks for something that its address says in full.
     ///
     /// # Errors

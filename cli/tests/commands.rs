@@ -96,9 +96,9 @@ async fn builders_and_promotions_are_tables() {
     assert_eq!(
         printed,
         "\
-BUILDER      STATE   RUNNING  SLOTS  SEEN      ARCHES
-b1           2 free  0        2      42 s ago  x86_64 aarch64
-builder-two  silent  0        2      42 s ago  x86_64 aarch64
+BUILDER      STATE   RUNNING  SEEN      MEMORY  DISK  CLOCK  VERSION  LABELS  ARCHES
+b1           2 free  0 of 2   42 s ago                right                   x86_64 aarch64
+builder-two  silent  0 of 2   42 s ago                right                   x86_64 aarch64
 "
     );
     let items = json!({ "items": [promotion("testing", rejected("suite runs failed on x86_64: no hello"))], "next": null });

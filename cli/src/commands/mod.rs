@@ -1,12 +1,18 @@
 //! The commands, one file each.
 
+pub mod admin;
 pub mod build;
+pub mod builder;
 pub mod builders;
+pub mod buildroot;
 pub mod builds;
 pub mod cancel;
+pub mod chain;
 pub mod completion;
 pub mod download;
 mod git;
+pub mod hub;
+pub mod image;
 pub mod log;
 pub mod login;
 pub mod lookaside;
@@ -16,6 +22,7 @@ pub mod promote;
 pub mod promotions;
 pub mod repos;
 pub mod retry;
+pub mod scheduler;
 pub mod scratch;
 pub mod show;
 pub mod sig;
@@ -25,4 +32,5 @@ pub mod tags;
 pub mod targets;
 pub mod watch;
 pub mod whoami;
+pub mod why;
 pub mod withdraw;

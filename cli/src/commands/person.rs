@@ -1,7 +1,5 @@
 //! `grange person`: people and their tokens, straight in the ledger, for who has the hub's machine.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Context as _;
 use farm::digest::{Digest, hex};
 use farm::ledger::Db;
@@ -11,12 +9,9 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::render::{Cell, Table, ago};
+use crate::roles::Place;
 use crate::screen::{Screen, Tone, now};
-
-/// Where a farm in one process keeps everything unless it is told otherwise.
-pub const DEFAULT_DATA: &str = "var/grange";
-/// The ledger's file in the data folder.
-pub const LEDGER_FILE: &str = "ledger.sqlite";
+use crate::settings::Environment;
 
 /// What can be done with people.
 #[derive(Debug, clap::Subcommand)]
@@ -34,6 +29,7 @@ pub enum Command {
 #[command(after_help = "\
 Examples:
   grange person add ada --data /var/lib/grange
+  grange person add grace --admin --config /etc/grange/grange.toml
   grange person add grace --admin --database postgres://grange@db/grange")]
 pub struct Add {
     /// The person's name, as SIG templates use it
@@ -70,30 +66,19 @@ pub struct Remove {
     pub place: Place,
 }
 
-/// Where the ledger is.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Place {
-    /// The folder the farm keeps everything in
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
-    pub data: PathBuf,
-    /// The database, when it is not in that folder
-    #[arg(long, value_name = "URL", conflicts_with = "data")]
-    pub database: Option<String>,
-}
-
 /// Does it. The farm may be running meanwhile.
 ///
 /// # Errors
 /// When there is no ledger, or it fails.
-pub async fn run(command: Command, screen: &mut Screen) -> Result<(), Failure> {
+pub async fn run(command: Command, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
     match command {
-        Command::Add(args) => add(args, screen).await,
-        Command::List(args) => list(args, screen).await,
-        Command::Remove(args) => remove(args, screen).await,
+        Command::Add(args) => add(args, environment, screen).await,
+        Command::List(args) => list(args, environment, screen).await,
+        Command::Remove(args) => remove(args, environment, screen).await,
     }
 }
 
-async fn add(args: Add, screen: &mut Screen) -> Result<(), Failure> {
+async fn add(args: Add, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
     let Add { name, admin, place } = args;
     if !is_person(&name) {
         return Err(Failure::usage(
@@ -101,7 +86,7 @@ async fn add(args: Add, screen: &mut Screen) -> Result<(), Failure> {
             "use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 40",
         ));
     }
-    let db = open(&place).await?;
+    let db = place.open(environment).await?;
     let (token, known) = put(&db, &name, admin, now()).await?;
     db.close().await;
     if screen.json {
@@ -132,8 +117,8 @@ pub(crate) async fn put(
     Ok((token, known.is_some()))
 }
 
-async fn list(args: List, screen: &mut Screen) -> Result<(), Failure> {
-    let db = open(&args.place).await?;
+async fn list(args: List, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
+    let db = args.place.open(environment).await?;
     let people = db.read().await.context("the ledger")?.people().await.context("the ledger")?;
     db.close().await;
     if screen.json {
@@ -156,8 +141,8 @@ async fn list(args: List, screen: &mut Screen) -> Result<(), Failure> {
     Ok(screen.print(&text)?)
 }
 
-async fn remove(args: Remove, screen: &mut Screen) -> Result<(), Failure> {
-    let db = open(&args.place).await?;
+async fn remove(args: Remove, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
+    let db = args.place.open(environment).await?;
     let mut tx = db.write().await.context("the ledger")?;
     let known = tx.remove_person(&args.name).await.context("the ledger")?;
     tx.commit().await.context("the ledger")?;
@@ -169,30 +154,6 @@ async fn remove(args: Remove, screen: &mut Screen) -> Result<(), Failure> {
         return Ok(());
     }
     Ok(screen.line(&format!("{} is removed, and so is their token", args.name))?)
-}
-
-async fn open(place: &Place) -> Result<Db, Failure> {
-    let url = match &place.database {
-        Some(url) => url.clone(),
-        None => {
-            let file = place.data.join(LEDGER_FILE);
-            // A mistyped folder must not become a new, empty farm.
-            if !file.exists() {
-                return Err(Failure::usage(
-                    format!("there is no ledger in {}", place.data.display()),
-                    "name the farm's folder with --data; `grange standalone` makes it at its first start",
-                ));
-            }
-            ledger_url(&place.data)
-        }
-    };
-    Ok(Db::open(&url).await.context("cannot open the ledger")?)
-}
-
-/// The address of the ledger in a data folder.
-#[must_use]
-pub fn ledger_url(data: &Path) -> String {
-    format!("sqlite:{}", data.join(LEDGER_FILE).display())
 }
 
 /// A fresh secret: 256 bits from the operating system.

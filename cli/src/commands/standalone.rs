@@ -1,28 +1,22 @@
 //! `grange standalone`
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
+use crate::roles::log::{self, LogTo};
+use crate::roles::{Config, LogFormat, STOPPED_TWICE, Signals};
 use crate::screen::{Screen, Tone};
 use crate::settings::Environment;
-use crate::standalone::{ADMIN, ADMIN_TOKEN_FILE, Config, Farm, Options, start};
-
-/// What is logged unless GRANGE_LOG says otherwise.
-const LOGGED: &str = "info,sqlx=warn";
-/// What a process ends with that was told twice to stop.
-const STOPPED_TWICE: i32 = 130;
+use crate::standalone::{ADMIN, ADMIN_TOKEN_FILE, Farm, Options, start};
 
 /// What `grange standalone` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing needs to be configured. What can be is in a file with the sections [hub], [scheduler] and [builder]; each key can
+Nothing needs to be configured. What can be is in a file with the sections [ledger], [bus], [hub], [scheduler] and
+[builder], the same file that the roles as processes of their own take; each key can
 also be set in the environment, such as GRANGE_HUB__PUBLIC_URL or GRANGE_BUILDER__SLOTS, which goes before the file; the
 options above go before both. GRANGE_LOG filters the log, such as GRANGE_LOG=debug or GRANGE_LOG=info,hub=debug.
 
@@ -58,37 +52,24 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs: one object a line.
-    Json,
-}
-
 /// Runs a farm until it is told to stop, by SIGINT or SIGTERM.
 ///
 /// # Errors
 /// When it cannot be started, or one of its roles fails.
 pub async fn run(args: Args, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
-    log_to_standard_error(args.log_format, environment)?;
+    log::begin(LogTo::Error, args.log_format, environment)?;
     let options = options(args, environment)?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot hear signals")?;
+    let mut signals = Signals::listen()?;
     let mut farm = start(options).await?;
     welcome(&farm, screen)?;
     let broken = tokio::select! {
         error = farm.broken() => Some(error),
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
+        () = signals.next() => None,
     };
     tracing::info!("stopping");
     let stopped = tokio::select! {
         stopped = farm.stop() => stopped,
-        _ = interrupt.recv() => std::process::exit(STOPPED_TWICE),
-        _ = terminate.recv() => std::process::exit(STOPPED_TWICE),
+        () = signals.next() => std::process::exit(STOPPED_TWICE),
     };
     match broken {
         Some(error) => Err(Failure::Local(error)),
@@ -135,19 +116,4 @@ fn welcome(farm: &Farm, screen: &mut Screen) -> Result<(), Failure> {
         ))?;
     }
     Ok(())
-}
-
-fn log_to_standard_error(format: LogFormat, environment: &Environment) -> Result<(), Failure> {
-    let filter = environment.get("GRANGE_LOG").unwrap_or(LOGGED);
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Failure::usage(format!("GRANGE_LOG: {error}"), "it looks like `debug` or `info,hub=debug`")
-    })?;
-    let colour = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
-    let begun = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    };
-    begun.map_err(|error| Failure::Local(anyhow::anyhow!("cannot log: {error}")))
 }

@@ -1,6 +1,6 @@
 //! `grange targets`
 
-use farm::api::TargetView;
+use farm::api::{LayerView, TargetView};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -12,10 +12,14 @@ use crate::screen::Screen;
 #[command(after_help = "\
 Examples:
   grange targets
-  grange targets storage9s-gluster-11-el9s")]
+  grange targets storage9s-gluster-11-el9s
+  grange targets storage9s-gluster-11-el9s --layers")]
 pub struct Args {
     /// Show this one in full: what its builds may install from, and in which order
     pub target: Option<String>,
+    /// Show each layer it builds from: priority, what its repo shows now, and which project inherits it
+    #[arg(long, requires = "target")]
+    pub layers: bool,
 }
 
 /// Lists them.
@@ -23,6 +27,9 @@ pub struct Args {
 /// # Errors
 /// When the hub refuses, or there is no such target.
 pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+    if let (Some(target), true) = (&args.target, args.layers) {
+        return layers(target, client, screen).await;
+    }
     let body = client.get(&["targets"], &[]).await?;
     let Some(wanted) = args.target else {
         if screen.json {
@@ -41,4 +48,14 @@ pub async fn run(args: Args, client: &Client, screen: &mut Screen) -> Result<(),
         return Ok(screen.line(&text)?);
     }
     Ok(screen.print(&render::targets(&items, true, &screen.look()))?)
+}
+
+/// Shows what one target's builds install from.
+async fn layers(target: &str, client: &Client, screen: &mut Screen) -> Result<(), Failure> {
+    let body = client.get(&["targets", target, "layers"], &[]).await?;
+    if screen.json {
+        return Ok(screen.line(body.text())?);
+    }
+    let items: Vec<LayerView> = body.read()?;
+    Ok(screen.print(&render::layers(&items, &screen.look()))?)
 }

@@ -55,6 +55,9 @@ pub fn request(view: &RequestView, look: &Look) -> String {
     facts.row([Cell::new(Tone::Dim, "id"), request.id.to_string().into()]);
     facts.row([Cell::new(Tone::Dim, "target"), request.target.as_str().into()]);
     facts.row([Cell::new(Tone::Dim, "source"), source(&request.source).into()]);
+    if let Some(link) = request.chain {
+        facts.row([Cell::new(Tone::Dim, "chain"), link.id.to_string().into()]);
+    }
     facts.row([
         Cell::new(Tone::Dim, "asked"),
         format!("{} by {} ({})", ago(request.created, look.now), request.by, kind(&request.kind)).into(),
@@ -72,6 +75,10 @@ pub fn request(view: &RequestView, look: &Look) -> String {
     if !view.jobs.is_empty() {
         text.push('\n');
         text.push_str(&jobs(&view.jobs, look));
+    }
+    if !view.roots.is_empty() {
+        text.push('\n');
+        text.push_str(&super::buildroot::roots(&view.roots, look));
     }
     for job in &view.jobs {
         for attempt in &job.history {

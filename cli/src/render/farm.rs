@@ -1,11 +1,11 @@
-//! The farm at a glance, its builders, targets and tags.
+//! The farm at a glance, its targets and tags.
 
 use std::fmt::Write as _;
 
-use farm::api::{BuilderView, StatusView, TagView, TargetView};
+use farm::api::{StatusView, TagView, TargetView};
 use farm::sig::{Layer, Stage};
 
-use super::{Cell, Table, ago, condition};
+use super::{Cell, Table, builders};
 use crate::screen::{Look, Tone};
 
 /// The farm at a glance.
@@ -27,6 +27,9 @@ pub fn status(view: &StatusView, look: &Look) -> String {
         count(view.open_requests, "build"),
         count(view.open_promotions, "promotion")
     );
+    for nobody in &view.nobody {
+        let _ = writeln!(text, "{} {nobody}", look.paint(Tone::Busy, "warning:"));
+    }
     text.push('\n');
     text.push_str(&builders(&view.builders, look));
     text
@@ -34,27 +37,6 @@ pub fn status(view: &StatusView, look: &Look) -> String {
 
 fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
-/// A listing of builders.
-#[must_use]
-pub fn builders(items: &[BuilderView], look: &Look) -> String {
-    if items.is_empty() {
-        return "no builder has reported yet\n".to_owned();
-    }
-    let mut table = Table::new(&["BUILDER", "STATE", "RUNNING", "SLOTS", "SEEN", "ARCHES"]);
-    for item in items {
-        let arches: Vec<&str> = item.builder.arches.iter().map(|arch| arch.as_str()).collect();
-        table.row([
-            Cell::new(Tone::Strong, item.builder.name.as_str()),
-            condition(item.condition),
-            item.builder.running.len().to_string().into(),
-            item.builder.slots.to_string().into(),
-            ago(item.builder.seen, look.now).into(),
-            arches.join(" ").into(),
-        ]);
-    }
-    table.render(look)
 }
 
 /// A listing of targets; with `in_full` also what each builds from.

@@ -1,18 +1,26 @@
 //! What people read, made of what the hub answered. Nothing here prints: every function gives text that ends its lines.
 
 mod build;
+mod builders;
+mod chain;
+mod buildroot;
 mod farm;
 mod promotion;
 mod sig;
 mod table;
 mod time;
+mod why;
 mod words;
 
 pub use build::{builds, request};
-pub use farm::{builders, status, tag, tags, targets};
+pub use buildroot::{lock, lock_diff};
+pub use chain::{chain, chain_gist, chain_news, layers};
+pub use builders::{builder, builders};
+pub use farm::{status, tag, tags, targets};
 use promotion::standing;
 pub use promotion::{nvrs, promotion, promotions};
 pub use sig::{plan, sig, sigs};
 pub use table::{Cell, Table};
-pub use time::{ago, clock, expiry, span};
+pub use time::{ago, ahead, clock, expiry, span};
+pub use why::why;
 pub use words::{condition, job_state, promotion_phase, request_status, size};

@@ -27,7 +27,8 @@ pub fn ago(then: Stamp, now: Stamp) -> String {
 }
 
 /// `in 7 d`. It is rounded, so that a week is one a moment later, too.
-fn ahead(then: Stamp, now: Stamp) -> String {
+#[must_use]
+pub fn ahead(then: Stamp, now: Stamp) -> String {
     let seconds = (then - now).as_secs();
     let rounded = |unit: u64| (seconds + unit / 2) / unit;
     let (count, unit) = [(rounded(DAY), "d"), (rounded(HOUR), "h"), (rounded(MINUTE), "min")]

@@ -57,7 +57,11 @@ pub fn condition(condition: Condition) -> Cell {
         Condition::Free { slots: 0 } => Cell::new(Tone::Busy, "busy"),
         Condition::Free { slots } => Cell::new(Tone::Good, format!("{slots} free")),
         Condition::Draining => Cell::new(Tone::Dim, "draining"),
+        Condition::ClockOff { ahead_ms } => {
+            Cell::new(Tone::Bad, format!("clock off by {} s", ahead_ms / 1000))
+        }
         Condition::Silent => Cell::new(Tone::Bad, "silent"),
+        Condition::Disabled => Cell::new(Tone::Dim, "disabled"),
     }
 }
 

@@ -16,15 +16,15 @@ pub const ADMIN: &str = "admin";
 /// Where in the data folder the first admin's token is kept.
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";
 
-/// Makes the first admin of a farm that has nobody yet. Gives their token.
-pub(super) async fn admin(db: &Db, data: &Path) -> anyhow::Result<Option<String>> {
+/// Makes the first admin of a farm that has nobody yet, and keeps their token in the file. Gives the token.
+pub(crate) async fn admin(db: &Db, file: &Path) -> anyhow::Result<Option<String>> {
     let mut tx = db.write().await.context("the ledger")?;
     if !tx.people().await.context("the ledger")?.is_empty() {
         return Ok(None);
     }
     let token = fresh_token()?;
     // The file first: a person whose token nobody has would lock everyone out for good.
-    keep(&data.join(ADMIN_TOKEN_FILE), &token).context("cannot keep the first admin's token")?;
+    keep(file, &token).context("cannot keep the first admin's token")?;
     tx.put_person(ADMIN, &Digest::of(token.as_bytes()), true, now()).await.context("the ledger")?;
     tx.commit().await.context("the ledger")?;
     Ok(Some(token))

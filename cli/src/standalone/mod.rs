@@ -3,7 +3,6 @@
 //! Tests start the same farm on port 0 as `grange standalone` does on a real one. The roles are stopped one after the
 //! other, the builder first: it still has something to report to a scheduler that runs and a hub that answers.
 
-mod config;
 mod first;
 mod lock;
 
@@ -12,24 +11,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use builder::Engine;
+use builder::{Engine, Identity};
 use farm::digest::Digest;
 use farm::ledger::Db;
 use farm::wire::Bus;
 use futures_util::future::select_all;
 use hub::state::Hub;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
 use url::Url;
 
-use crate::commands::person::ledger_url;
+use crate::failure::Failure;
+use crate::roles::{Config, Role, STOP_GRACE, outcome};
 
-pub use config::Config;
+pub(crate) use first::admin as first_admin;
 pub use first::{ADMIN, ADMIN_TOKEN_FILE};
-
-/// How long a role may take to stop before it is left behind. The builder has its own time to drain on top.
-const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// What a farm is started with.
 #[derive(Debug, Default)]
@@ -69,51 +64,21 @@ pub struct Farm {
     _lock: std::fs::File,
 }
 
-#[derive(Debug)]
-struct Role {
-    name: &'static str,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<anyhow::Result<()>>,
-    grace: Duration,
-}
-
-impl Role {
-    fn start<F>(name: &'static str, grace: Duration, run: impl FnOnce(watch::Receiver<bool>) -> F) -> Role
-    where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let (stop, stopped) = watch::channel(false);
-        Role { name, stop, task: tokio::spawn(run(stopped)), grace }
-    }
-
-    async fn stop(mut self) -> anyhow::Result<()> {
-        let _ = self.stop.send(true);
-        match tokio::time::timeout(self.grace, &mut self.task).await {
-            Ok(ended) => outcome(self.name, ended),
-            Err(_) => {
-                self.task.abort();
-                tracing::warn!(role = self.name, "a role did not stop in time and was left behind");
-                Ok(())
-            }
-        }
-    }
-}
-
-fn outcome(name: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
-    match ended {
-        Ok(result) => result.with_context(|| format!("the {name} failed")),
-        Err(error) => Err(anyhow::Error::new(error).context(format!("the {name} broke down"))),
-    }
-}
-
 /// Starts a farm and returns once it listens.
 ///
 /// # Errors
 /// When the folder belongs to another farm, the port to another program, or something cannot be opened.
 pub async fn start(options: Options) -> anyhow::Result<Farm> {
     let Options { listen, config, engine } = options;
-    let Config { hub: mut hub_config, scheduler: scheduler_config, builder: mut builder_config, said } =
-        config;
+    let with_bus = config.has_bus();
+    let Config {
+        ledger,
+        bus,
+        hub: mut hub_config,
+        scheduler: scheduler_config,
+        builder: mut builder_config,
+        said,
+    } = config;
     crate::client::install_tls();
 
     let data = std::path::absolute(&hub_config.data).context("the data folder's path")?;
@@ -158,15 +123,19 @@ pub async fn start(options: Options) -> anyhow::Result<Farm> {
         None => None,
     };
 
-    let db = Db::open(&ledger_url(&data)).await.context("cannot open the ledger")?;
-    let admin_token = first::admin(&db, &data).await?;
-    let bus = Bus::local();
+    let db = Db::open(&ledger.address(&data).map_err(wrong)?).await.context("cannot open the ledger")?;
+    let admin_token = first::admin(&db, &data.join(ADMIN_TOKEN_FILE)).await?;
+    let bus = if with_bus { Bus::connect(&bus).context("section [bus]")? } else { Bus::local() };
     let hub = Hub::open(db.clone(), bus.clone(), hub_config).context("cannot open the hub")?;
 
     let mut roles = Vec::new();
     if let Some(engine) = engine.filter(|_| with_builder) {
         let drain = Duration::from_secs(builder_config.drain_seconds);
-        let parts = builder::Parts { bus: bus.clone(), engine };
+        let identity = Identity::fresh(&builder_config.name).context("a secret for the builder")?;
+        let mut tx = db.write().await.context("the ledger")?;
+        tx.admit_builder(identity.name(), &identity.digest()).await.context("the ledger")?;
+        tx.commit().await.context("the ledger")?;
+        let parts = builder::Parts { bus: bus.clone(), engine, identity };
         roles.push(Role::start("builder", drain + STOP_GRACE, |stop| {
             builder::run(parts, builder_config, stop)
         }));
@@ -216,6 +185,18 @@ impl Farm {
         self.db.close().await;
         tracing::info!("the farm is closed");
         result
+    }
+}
+
+/// A fault of the configuration, as a fault of the start.
+fn wrong(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Usage { what, fix } => anyhow!("{what}; {fix}"),
+        Failure::Local(error) => error,
+        Failure::Failed(said) => anyhow!(said),
+        Failure::Refused(problem) | Failure::HubFailed(problem) => anyhow!(problem.detail),
+        Failure::Unreachable { url, why } => anyhow!("{url} cannot be reached: {why}"),
+        Failure::Output(error) => error.into(),
     }
 }
 

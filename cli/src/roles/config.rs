@@ -1,11 +1,14 @@
-//! The one configuration of a farm in one process: a section for each role, and the environment over the file.
+//! The one configuration of every role: a section for each, for the ledger and for the bus, and the environment over the
+//! file. A role reads what concerns it; what nobody knows is refused by all.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use farm::wire::AmqpConfig;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::LedgerPlace;
 use crate::failure::Failure;
 use crate::settings::Environment;
 use crate::strict;
@@ -16,11 +19,15 @@ const PREFIX: &str = "GRANGE_";
 const SEPARATOR: &str = "__";
 
 /// The sections of the file: the fields of [`Sections`].
-const SECTIONS: [&str; 3] = ["hub", "scheduler", "builder"];
+const SECTIONS: [&str; 5] = ["ledger", "bus", "hub", "scheduler", "builder"];
 
 /// The roles' configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    /// Where the ledger is.
+    pub ledger: LedgerPlace,
+    /// Where the bus is.
+    pub bus: AmqpConfig,
     /// The hub's.
     pub hub: hub::config::Config,
     /// The scheduler's.
@@ -34,6 +41,8 @@ pub struct Config {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Sections {
+    ledger: LedgerPlace,
+    bus: AmqpConfig,
     hub: hub::config::Config,
     scheduler: scheduler::Config,
     builder: builder::Config,
@@ -46,6 +55,12 @@ impl Config {
         self.hub.public_url = url.to_owned();
         self.said.insert("hub.public_url".to_owned());
         self
+    }
+
+    /// Was a bus configured? A farm in one process needs none.
+    #[must_use]
+    pub fn has_bus(&self) -> bool {
+        self.said.iter().any(|key| key.starts_with("bus."))
     }
 
     /// Reads the file, if there is one, and puts the environment's `GRANGE_HUB__PUBLIC_URL` and the like over it.
@@ -63,7 +78,7 @@ impl Config {
             }
         }
         let said = said(&table);
-        let Sections { hub, mut scheduler, builder } =
+        let Sections { ledger, bus, hub, mut scheduler, builder } =
             table.try_into().map_err(|error: toml::de::Error| {
                 Failure::usage(
                     format!("the configuration: {}", error.message()),
@@ -77,7 +92,10 @@ impl Config {
         if !said.contains("scheduler.silent_ms") {
             scheduler.silent_ms = hub.silent_ms;
         }
-        Ok(Config { hub, scheduler, builder, said })
+        if !said.contains("scheduler.hub_gap_ms") {
+            scheduler.hub_gap_ms = hub.hub_gap_ms;
+        }
+        Ok(Config { ledger, bus, hub, scheduler, builder, said })
     }
 }
 
