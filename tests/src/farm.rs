@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use ::farm::arch::Arch;
 use ::farm::api::{Made, PromotionView, RequestView, TagView};
 use ::farm::digest::Digest;
 use ::farm::ids::{PromotionId, RequestId};
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::packages::{Package, Workshop};
+use crate::services;
 use crate::tools::{programs, run_git};
 
 /// How long a story waits for something before it gives up: far longer than anything takes, since a machine may be busy.
@@ -31,21 +33,33 @@ const DEADLINE: Duration = Duration::from_secs(240);
 
 /// How a farm is set up.
 pub struct Options {
-    /// The ledger's URL; a file of its own when `None`.
+    /// The ledger's URL; that of the story's services when `None`, or a file of its own.
     pub ledger: Option<String>,
-    /// The bus.
-    pub bus: Bus,
+    /// The bus; that of the story's services when `None`, or one in this process.
+    pub bus: Option<Bus>,
     /// Are the hook programs there?
     pub hooks: bool,
     /// Milliseconds between two sweeps.
     pub sweep_ms: u64,
     /// The address of a real container engine; the dummy when `None`.
     pub engine: Option<String>,
+    /// What the builder runs natively.
+    pub arches: Vec<Arch>,
+    /// What it runs under emulation besides.
+    pub emulated: Vec<Arch>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ledger: None, bus: Bus::local(), hooks: true, sweep_ms: 60_000, engine: None }
+        Self {
+            ledger: None,
+            bus: None,
+            hooks: true,
+            sweep_ms: 60_000,
+            engine: None,
+            arches: vec![Arch::X86_64],
+            emulated: Vec::new(),
+        }
     }
 }
 
@@ -94,8 +108,14 @@ impl Farm {
         let scratch = tempfile::tempdir().expect("a folder");
         let data = scratch.path().join("data");
         std::fs::create_dir_all(&data).expect("a folder");
-        let ledger =
-            options.ledger.unwrap_or_else(|| format!("sqlite:{}", data.join("ledger.sqlite").display()));
+        let services = services::current();
+        let ledger = options.ledger.or(services.as_ref().map(|services| services.ledger.clone()));
+        let ledger = ledger.unwrap_or_else(|| format!("sqlite:{}", data.join("ledger.sqlite").display()));
+        let bus = match (options.bus, &services) {
+            (Some(bus), _) => bus,
+            (None, Some(services)) => Bus::connect(&services.bus).expect("the broker's address"),
+            (None, None) => Bus::local(),
+        };
         let db = Db::open(&ledger).await.expect("the ledger opens");
         let admin = "a".repeat(64);
         let mut tx = db.write().await.expect("the ledger writes");
@@ -114,8 +134,14 @@ impl Farm {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let patience =
-            Patience { offer_ms: 2_000, lease_ms: 3_000, stop_ms: 3_000, max_tries: 3, backoff_ms: 50 };
+        let patience = Patience {
+            offer_ms: 2_000,
+            lease_ms: 3_000,
+            stop_ms: 3_000,
+            max_tries: 3,
+            backoff_ms: 50,
+            ..Patience::default()
+        };
         let config = hub::config::Config {
             data: data.clone(),
             public_url: url.clone(),
@@ -125,7 +151,7 @@ impl Farm {
             patience: patience.clone(),
             ..Default::default()
         };
-        let hub = Hub::open(db.clone(), options.bus.clone(), config).expect("the hub opens");
+        let hub = Hub::open(db.clone(), bus.clone(), config).expect("the hub opens");
         let workshop = Workshop::default();
         let (shop, artifacts) = (workshop.clone(), data.join("artifacts"));
         let engine = Dummy::new(move |recipe, step| shop.script(recipe, step, &artifacts));
@@ -133,13 +159,21 @@ impl Farm {
             Some(address) => Engine::connect(address).expect("the container engine's address"),
             None => Engine::Dummy(engine.clone()),
         };
-        let name = format!("story-{}", &Digest::of(url.as_bytes()).short());
+        let name = services.map_or_else(
+            || format!("story-{}", &Digest::of(url.as_bytes()).short()),
+            |services| services.name,
+        );
+        let identity = builder::Identity::fresh(&name).expect("a secret");
+        let mut tx = db.write().await.expect("the ledger writes");
+        tx.admit_builder(&name, &identity.digest()).await.expect("a builder");
+        tx.commit().await.expect("a builder");
         let (stop, stopped) = watch::channel(false);
         let builder_config = builder::Config {
             name: name.clone(),
             hub: url.parse().expect("a URL"),
             data: scratch.path().join("builder"),
-            arches: vec![::farm::arch::Arch::X86_64],
+            arches: options.arches,
+            emulated: options.emulated,
             presence_ms: 200,
             ..Default::default()
         };
@@ -147,12 +181,12 @@ impl Farm {
         let roles = vec![
             tokio::spawn(hub::run(hub, listener, stopped.clone())),
             tokio::spawn(scheduler::run(
-                scheduler::Parts { db: db.clone(), bus: options.bus.clone() },
+                scheduler::Parts { db: db.clone(), bus: bus.clone() },
                 scheduler_config,
                 stopped.clone(),
             )),
             tokio::spawn(builder::run(
-                builder::Parts { bus: options.bus, engine: used.clone() },
+                builder::Parts { bus, engine: used.clone(), identity },
                 builder_config,
                 stopped,
             )),
@@ -360,7 +394,9 @@ impl Farm {
             role.await.expect("a role does not panic").expect("a role ends well");
         }
         assert_eq!(self.engine.running(), 0, "a container is left");
-        let left = self.used.leftovers(&self.name).await.expect("the engine answers");
+        let kept = builder::kept_images(&self.scratch.path().join("builder"))
+            .expect("the builder's notes are readable");
+        let left = self.used.leftovers(&self.name, &kept).await.expect("the engine answers");
         assert_eq!(left, 0, "containers or images are left in the engine");
     }
 }

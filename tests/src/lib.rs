@@ -3,9 +3,14 @@
 mod audit;
 mod farm;
 mod packages;
+pub mod processes;
+mod proxy;
+mod services;
 mod tools;
 
 pub use audit::audit;
 pub use farm::{Farm, Options};
 pub use packages::{Behaviour, Package};
+pub use proxy::{Proxy, Weather};
+pub use services::on_real_services;
 pub use tools::{programs, run_git, service};

@@ -9,10 +9,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ::farm::arch::Arch;
+use ::farm::chain::PROVIDES_FILE;
 use ::farm::digest::Digest;
 use ::farm::recipe::{Recipe, Work};
 use builder::engine::{Script, Step};
 use hub::rpms::sample::sample_rpm;
+
+/// How long a source RPM takes that takes a while: long enough for another push.
+const PACKING: Duration = Duration::from_secs(4);
+
+/// What a line of a spec begins with.
+const REQUIRES: &str = "BuildRequires:";
+const PROVIDES: &str = "Provides:";
+const FOUND: &str = "# found:";
 
 /// What becomes of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +45,14 @@ pub enum Behaviour {
     EatsMemory,
     /// It builds for another architecture only.
     ExcludesX86,
+    /// Its source RPM takes a while to make.
+    TakesAWhileToPack,
+    /// It builds everywhere but on s390x.
+    FailsOnS390x,
 }
 
 impl Behaviour {
-    const ALL: [(Behaviour, &'static str); 9] = [
+    const ALL: [(Behaviour, &'static str); 11] = [
         (Behaviour::Builds, "builds"),
         (Behaviour::DoesNotParse, "does-not-parse"),
         (Behaviour::FailsToBuild, "fails-to-build"),
@@ -48,6 +62,8 @@ impl Behaviour {
         (Behaviour::PrintsForever, "prints-forever"),
         (Behaviour::EatsMemory, "eats-memory"),
         (Behaviour::ExcludesX86, "excludes-x86"),
+        (Behaviour::TakesAWhileToPack, "takes-a-while-to-pack"),
+        (Behaviour::FailsOnS390x, "fails-on-s390x"),
     ];
 }
 
@@ -62,23 +78,64 @@ pub struct Package {
     pub behaviour: Behaviour,
     /// Its `sources` file.
     pub sources: Option<String>,
+    /// What its build requires.
+    pub requires: Vec<String>,
+    /// What its spec says it provides besides itself.
+    pub provides: Vec<String>,
+    /// What it provides that only shows when it is built.
+    pub found: Vec<String>,
 }
 
 impl Package {
     /// A package that behaves so.
     #[must_use]
     pub fn new(name: &str, version: &str, behaviour: Behaviour) -> Self {
-        Self { name: name.to_owned(), version: version.to_owned(), behaviour, sources: None }
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            behaviour,
+            sources: None,
+            requires: Vec::new(),
+            provides: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// The same package whose build requires this.
+    #[must_use]
+    pub fn requires(mut self, name: &str) -> Self {
+        self.requires.push(name.to_owned());
+        self
+    }
+
+    /// The same package whose spec says that it provides this.
+    #[must_use]
+    pub fn provides(mut self, name: &str) -> Self {
+        self.provides.push(name.to_owned());
+        self
+    }
+
+    /// The same package, of which rpm finds out that it provides this.
+    #[must_use]
+    pub fn found_to_provide(mut self, name: &str) -> Self {
+        self.found.push(name.to_owned());
+        self
     }
 
     /// Its dist-git tree: path, content, executable.
     #[must_use]
     pub fn tree(&self) -> Vec<(String, String, bool)> {
-        let Package { name, version, behaviour, sources } = self;
+        let Package { name, version, behaviour, sources, requires, provides, found } = self;
         let word =
             Behaviour::ALL.iter().find(|(known, _)| known == behaviour).map_or("builds", |(_, word)| word);
+        let lines = |key: &str, names: &[String]| {
+            names.iter().map(|name| format!("{key} {name}\n")).collect::<String>()
+        };
         let spec = format!(
-            "# behaviour: {word}\nName: {name}\nVersion: {version}\nRelease: 1\nSummary: A sample\nLicense: MIT\n%description\n%files\n"
+            "# behaviour: {word}\n{}Name: {name}\nVersion: {version}\nRelease: 1\nSummary: A sample\nLicense: MIT\n{}{}%description\n%files\n",
+            lines(FOUND, found),
+            lines(REQUIRES, requires),
+            lines(PROVIDES, provides),
         );
         let mut tree = vec![
             (format!("{name}.spec"), spec, false),
@@ -94,13 +151,23 @@ impl Package {
         format!("{}-{}-1", self.name, self.version)
     }
 
-    fn from_spec(spec: &str) -> Option<Package> {
+    pub(crate) fn from_spec(spec: &str) -> Option<Package> {
         let field = |key: &str| {
             spec.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
         };
         let word = field("# behaviour:")?;
         let behaviour = Behaviour::ALL.iter().find(|(_, known)| *known == word)?.0;
-        Some(Package { name: field("Name:")?, version: field("Version:")?, behaviour, sources: None })
+        let all = |key: &str| {
+            spec.lines()
+                .filter_map(|line| line.strip_prefix(key))
+                .map(|value| value.trim().to_owned())
+                .collect()
+        };
+        let mut package = Package::new(&field("Name:")?, &field("Version:")?, behaviour);
+        package.requires = all(REQUIRES);
+        package.provides = all(PROVIDES);
+        package.found = all(FOUND);
+        Some(package)
     }
 }
 
@@ -117,6 +184,7 @@ impl Workshop {
         if package.behaviour == Behaviour::ExcludesX86 {
             sample.exclusive = vec!["s390x".to_owned()];
         }
+        sample.requires.clone_from(&package.requires);
         let bytes = sample.bytes().expect("a sample can be made");
         self.known.lock().expect("nobody panics holding it").insert(Digest::of(&bytes), package.clone());
         (sample.file_name(), bytes)
@@ -134,9 +202,14 @@ impl Workshop {
                     return Script::default().says(line).exits(1);
                 }
                 let (name, bytes) = self.source_rpm(&package);
-                Script::default().says("Wrote: the source RPM").puts_out(name, bytes)
+                let told = [vec![package.name.clone()], package.provides].concat().join(" = 1-1\n");
+                let script = Script::default().says("Wrote: the source RPM").puts_out(name, bytes);
+                let script = script.puts_out(PROVIDES_FILE, told);
+                let slow = package.behaviour == Behaviour::TakesAWhileToPack;
+                if slow { script.takes(PACKING) } else { script }
             }
             (Work::Build { .. }, Step::Dependencies) => Script::default().says("Nothing to do."),
+            (Work::Build { .. }, Step::Lock) => Script::default(),
             (Work::Build { srpm }, _) => {
                 let package = self.known.lock().expect("nobody panics holding it").get(&srpm.digest).cloned();
                 build(&package.expect("the source RPM came from here"), recipe)
@@ -159,11 +232,13 @@ impl Workshop {
 }
 
 fn build(package: &Package, recipe: &Recipe) -> Script {
-    let rpm = sample_rpm(&package.name, &package.version, "1", recipe.arch.as_str());
+    let mut rpm = sample_rpm(&package.name, &package.version, "1", recipe.arch.as_str());
+    rpm.provides = [package.provides.clone(), package.found.clone()].concat();
     let bytes = rpm.bytes().expect("a sample can be made");
     let good = Script::default().says("+ make").puts_out(rpm.file_name(), bytes);
     match package.behaviour {
-        Behaviour::FailsToBuild => {
+        Behaviour::FailsOnS390x if recipe.arch != Arch::S390x => good,
+        Behaviour::FailsToBuild | Behaviour::FailsOnS390x => {
             Script::default().says("error: Bad exit status from /var/tmp/rpm-tmp.x (%build)").exits(1)
         }
         Behaviour::Hangs => Script::default().says("+ sleep infinity").hangs(),
@@ -172,13 +247,15 @@ fn build(package: &Package, recipe: &Recipe) -> Script {
             (0..40).fold(Script::default(), |script, _| script.says("y".repeat(64 * 1024)))
         }
         Behaviour::EatsMemory => Script::default().says("+ ./eat").runs_out_of_memory(),
-        Behaviour::Builds | Behaviour::DoesNotParse | Behaviour::FailsItsTests | Behaviour::ExcludesX86 => {
-            good
-        }
+        Behaviour::Builds
+        | Behaviour::DoesNotParse
+        | Behaviour::FailsItsTests
+        | Behaviour::ExcludesX86
+        | Behaviour::TakesAWhileToPack => good,
     }
 }
 
-fn file_of(tar: &[u8], path: &str) -> String {
+pub(crate) fn file_of(tar: &[u8], path: &str) -> String {
     let mut archive = tar::Archive::new(Cursor::new(tar));
     for entry in archive.entries().expect("the tree is a tar") {
         let mut entry = entry.expect("the tree is a tar");

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use farm::buildroot::{LOCK_FILE, Lock};
 use farm::digest::Digest;
 use farm::ids::Minter;
 use farm::job::{Event, JobKind};
@@ -116,6 +117,7 @@ impl World {
             created: self.hub.now(),
             retry_of: None,
             closed: None,
+            chain: None,
         };
         let mut tx = self.db.write().await.unwrap();
         tx.insert_request(&request).await.unwrap();
@@ -127,7 +129,7 @@ impl World {
     async fn work(&mut self, faults: bool) {
         let patience = self.hub.config.patience.clone();
         let now = self.hub.now();
-        let overdue = self.db.read().await.unwrap().overdue(now).await.unwrap();
+        let overdue = self.db.read().await.unwrap().overdue(now, true).await.unwrap();
         for id in overdue {
             let mut tx = self.db.write().await.unwrap();
             tx.step_job(id, Event::Lapse, now, &patience).await.unwrap();
@@ -139,7 +141,13 @@ impl World {
             let mut tx = self.db.write().await.unwrap();
             let offer = Event::Offer { builder: "b".into(), ticket: ticket.clone() };
             let turn = tx.step_job(candidate.job, offer, now, &patience).await.unwrap().job.turn;
-            let claim = Event::Claim { turn, ticket, builder: "b".into(), token: token.clone() };
+            let claim = Event::Claim {
+                turn,
+                ticket,
+                builder: "b".into(),
+                token: token.clone(),
+                born: ::farm::stamp::Stamp::ZERO,
+            };
             let job = tx.step_job(candidate.job, claim, now, &patience).await.unwrap().job;
             tx.commit().await.unwrap();
             if faults && self.dice.roll(8) == 0 {
@@ -161,8 +169,18 @@ impl World {
                     digest: stored.digest,
                     size: stored.size,
                 };
+                let installed = Lock::of_listing(&job.recipe, &format!("sha256:{}", Digest::of(b"image")), "base-1-1.noarch (none)");
+                let lock = serde_json::to_vec(&installed.unwrap()).unwrap();
+                let stored = self.hub.artifacts.put_bytes(&lock).await.unwrap();
+                let lock = Artifact {
+                    name: LOCK_FILE.to_owned(),
+                    digest: stored.digest,
+                    size: stored.size,
+                    ..artifact.clone()
+                };
                 let mut tx = self.db.write().await.unwrap();
                 tx.put_artifact(&artifact, now).await.unwrap();
+                tx.put_artifact(&lock, now).await.unwrap();
                 tx.commit().await.unwrap();
             } else if self.dice.roll(3) == 0 {
                 outcome = Outcome::FailedByPackage { reason: "it does not taste".into() };
@@ -250,7 +268,14 @@ fn rex() -> Person {
 
 fn open(db: &Db, data: &Path) -> Hub {
     let patience =
-        farm::job::Patience { offer_ms: 20, lease_ms: 20, stop_ms: 20, max_tries: 1_000, backoff_ms: 0 };
+        farm::job::Patience {
+            offer_ms: 20,
+            lease_ms: 20,
+            stop_ms: 20,
+            max_tries: 1_000,
+            backoff_ms: 0,
+            ..Default::default()
+        };
     let config = hub::config::Config { data: data.to_owned(), patience, ..Default::default() };
     Hub::open(db.clone(), Bus::local(), config).unwrap()
 }

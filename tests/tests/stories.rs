@@ -1,39 +1,37 @@
-//! The stories: what the users of a farm do, on the embedded defaults and the dummy engine.
+//! The stories: what the users of a farm do, with the dummy engine; each on the embedded defaults, and on PostgreSQL and
+//! RabbitMQ.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use farm::ids::PromotionId;
 use farm::promotion::PromotionState;
 use farm::request::Status;
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package, service};
+use tests::{Behaviour, Farm, Options, Package, stories};
+
+stories!(
+    a_push_is_built_tested_and_promoted_to_production,
+    what_fails_its_tests_reaches_nobody,
+    each_way_to_fail_says_why_in_its_first_line,
+    an_nvr_is_built_once_and_a_scratch_build_as_often_as_one_likes,
+    strangers_push_nothing_and_promote_nothing,
+    a_maintainers_promotion_waits_for_a_release_manager,
+    a_missing_source_is_named_before_any_container_starts,
+    a_build_is_cancelled_and_its_container_is_gone,
+    a_push_whose_hook_call_was_lost_is_found,
+    a_second_apply_changes_nothing_and_two_owners_are_refused,
+    two_packages_move_as_one_set,
+    a_slow_old_build_does_not_push_out_a_newer_one,
+    what_was_tested_on_another_layer_is_tested_again,
+    a_withdrawn_promotion_goes_nowhere,
+    what_changes_below_a_waiting_promotion_is_tested_before_anybody_approves,
+);
 
 fn hello(version: &str, behaviour: Behaviour) -> Package {
     Package::new("hello", version, behaviour)
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_push_is_built_tested_and_promoted_to_production() {
-    from_push_to_production(Farm::new().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_on_postgresql() {
-    let Some(server) = service("GRANGE_TEST_POSTGRES") else { return };
-    let name = format!("grange_story_{}", std::process::id());
-    let psql = |sql: &str| {
-        let output =
-            std::process::Command::new("psql").args([&server, "--quiet", "--command", sql]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    psql(&format!("CREATE DATABASE {name}"));
-    let (base, _) = server.rsplit_once('/').unwrap();
-    let farm = Farm::bare(Options { ledger: Some(format!("{base}/{name}")), ..Options::default() }).await;
-    farm.apply_demo().await;
-    from_push_to_production(farm).await;
-    psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
-}
-
-async fn from_push_to_production(farm: Farm) {
+    let farm = Farm::new().await;
     let package = hello("2.10", Behaviour::Builds);
     let id = farm.build(&package);
 
@@ -57,7 +55,6 @@ async fn from_push_to_production(farm: Farm) {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_its_tests_reaches_nobody() {
     let farm = Farm::new().await;
     farm.closed(farm.build(&hello("2.10", Behaviour::Builds))).await;
@@ -82,7 +79,6 @@ async fn what_fails_its_tests_reaches_nobody() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_fail_says_why_in_its_first_line() {
     let farm = Farm::new().await;
     let cases = [
@@ -105,7 +101,6 @@ async fn each_way_to_fail_says_why_in_its_first_line() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_nvr_is_built_once_and_a_scratch_build_as_often_as_one_likes() {
     let farm = Farm::new().await;
     let package = hello("1", Behaviour::Builds);
@@ -125,7 +120,6 @@ async fn an_nvr_is_built_once_and_a_scratch_build_as_often_as_one_likes() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn strangers_push_nothing_and_promote_nothing() {
     let farm = Farm::new().await;
     let refused = farm.push("eve", &hello("1", Behaviour::Builds), "c9s-sig-demo-hello");
@@ -146,7 +140,6 @@ async fn strangers_push_nothing_and_promote_nothing() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_maintainers_promotion_waits_for_a_release_manager() {
     let farm = Farm::new().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
@@ -171,7 +164,6 @@ async fn a_maintainers_promotion_waits_for_a_release_manager() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_source_is_named_before_any_container_starts() {
     let farm = Farm::new().await;
     let mut package = hello("1", Behaviour::Builds);
@@ -184,7 +176,6 @@ async fn a_missing_source_is_named_before_any_container_starts() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_cancelled_and_its_container_is_gone() {
     let farm = Farm::new().await;
     let id = farm.build(&hello("1", Behaviour::Hangs));
@@ -200,7 +191,6 @@ async fn a_build_is_cancelled_and_its_container_is_gone() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_push_whose_hook_call_was_lost_is_found() {
     let farm = Farm::bare(Options { sweep_ms: 200, ..Options::default() }).await;
     // Nobody claims the branch yet, so the hook's call comes to nothing.
@@ -233,7 +223,6 @@ default-branch = false
 required = ["installs", "runs"]
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_second_apply_changes_nothing_and_two_owners_are_refused() {
     let farm = Farm::new().await;
     assert!(farm.apply(DEMO_WITHOUT_BRANCH).await > 0);
@@ -250,7 +239,6 @@ async fn a_second_apply_changes_nothing_and_two_owners_are_refused() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn two_packages_move_as_one_set() {
     let farm = Farm::new().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
@@ -264,7 +252,6 @@ async fn two_packages_move_as_one_set() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_old_build_does_not_push_out_a_newer_one() {
     let farm = Farm::new().await;
     let slow = farm.build(&hello("1", Behaviour::TakesAWhile));
@@ -280,7 +267,6 @@ async fn a_slow_old_build_does_not_push_out_a_newer_one() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn what_was_tested_on_another_layer_is_tested_again() {
     let farm = Farm::new().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
@@ -300,7 +286,6 @@ async fn what_was_tested_on_another_layer_is_tested_again() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawn_promotion_goes_nowhere() {
     let farm = Farm::new().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
@@ -319,7 +304,6 @@ async fn a_withdrawn_promotion_goes_nowhere() {
     farm.ends_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn what_changes_below_a_waiting_promotion_is_tested_before_anybody_approves() {
     let farm = Farm::new().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
