@@ -10,8 +10,9 @@ use crate::client::AttemptClient;
 
 /// Beats per lease: two may be lost without harm.
 const BEATS: u32 = 3;
-/// Without an answer for this many leases the job is surely somebody else's.
-const PATIENCE: u32 = 2;
+/// Without an answer for this many leases nobody will ask for the result any more. Not sooner: while no hub is there no lease
+/// runs out, so that an outage reruns nothing, and that a job is somebody else's by now the first answer says.
+const PATIENCE: u32 = 120;
 /// Between two tries while the hub is out of reach.
 const RETRY: Duration = Duration::from_secs(1);
 

@@ -122,20 +122,21 @@ impl Voice {
         let standing = match answer {
             Ok(welcome) => {
                 if std::mem::take(&mut self.away) {
-                    tracing::info!("the hub answers again");
+                    tracing::info!(builder = self.facts.builder, "the hub answers again");
                 }
                 self.compare_clocks(asked, welcome);
                 self.note(before, welcome.wish)
             }
             Err(Unwelcome::Away(why)) => {
                 if !std::mem::replace(&mut self.away, true) {
-                    tracing::warn!(why, "the hub does not answer");
+                    tracing::warn!(builder = self.facts.builder, why, "the hub does not answer");
                 }
                 before
             }
             Err(Unwelcome::Refused { why }) => {
                 if before != Standing::Refused {
                     tracing::error!(
+                        builder = self.facts.builder,
                         why,
                         "the hub does not take this builder's word any more; it asks now and then"
                     );
@@ -153,7 +154,11 @@ impl Voice {
             Wish::Disabled => Standing::Refused,
         };
         if standing != before {
-            tracing::info!(wish = wish.as_str(), "an operator has told this builder what to do");
+            tracing::info!(
+                builder = self.facts.builder,
+                wish = wish.as_str(),
+                "an operator has told this builder what to do"
+            );
         }
         standing
     }
@@ -166,11 +171,16 @@ impl Voice {
         let is_off = ahead_ms.saturating_abs() > CLOCK_TOLERANCE_MS;
         if is_off && !self.clock_is_off {
             tracing::warn!(
+                builder = self.facts.builder,
                 ahead_ms,
                 "this machine's clock is too far from the hub's: it gets no work until they agree; look at its time service"
             );
         } else if !is_off && self.clock_is_off {
-            tracing::info!(ahead_ms, "this machine's clock agrees with the hub's again");
+            tracing::info!(
+                builder = self.facts.builder,
+                ahead_ms,
+                "this machine's clock agrees with the hub's again"
+            );
         }
         self.clock_is_off = is_off;
     }

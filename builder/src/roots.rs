@@ -176,8 +176,11 @@ impl Roots {
 
     /// Drops the promises of images that are gone.
     pub(crate) async fn recount(&self, engine: &Engine) {
-        let all: Vec<Digest> = self.index().roots.keys().cloned().collect();
-        for id in all {
+        let mut all: Vec<(u64, Digest)> =
+            self.index().roots.iter().map(|(id, entry)| (entry.used, id.clone())).collect();
+        // A look counts as a use: in this order it changes nothing about which was used last.
+        all.sort_unstable_by_key(|(used, _)| *used);
+        for (_, id) in all {
             drop(self.take(engine, &id).await);
         }
         self.make_room(engine).await;

@@ -166,7 +166,7 @@ fn facts(config: &Config, tools: &Tools, capacity: Capacity) -> Presence {
     let runs = |arch: &Arch| match emulation::check(*arch) {
         Ok(()) => true,
         Err(why) => {
-            tracing::error!(%arch, why, "an architecture is not offered to the farm");
+            tracing::error!(builder = tools.name, %arch, why, "an architecture is not offered to the farm");
             false
         }
     };
@@ -217,24 +217,28 @@ impl Crew {
         let Delivery { offer, receipt } = delivery;
         let key = Key { job: offer.job, turn: offer.turn };
         if self.running.contains_key(&key) {
-            tracing::debug!(job = %key.job, turn = key.turn, "an offer came twice");
+            tracing::debug!(job = %key.job, turn = key.turn, builder = self.tools.name, "an offer came twice");
             return receipt.settle().await;
         }
         if offer.until < now() {
-            tracing::debug!(job = %key.job, turn = key.turn, "an offer came too late");
+            tracing::debug!(job = %key.job, turn = key.turn, builder = self.tools.name, "an offer came too late");
             return receipt.settle().await;
         }
         let takes = Capacity::taken_by(&offer.recipe.limits);
         if !self.capacity.has_room(self.running.values().map(|running| running.takes), takes) {
             let (memory_mb, disk_mb) = (takes.memory_mb, takes.disk_mb);
             tracing::warn!(
-                job = %key.job, turn = key.turn, memory_mb, disk_mb,
+                job = %key.job, turn = key.turn, builder = self.tools.name, memory_mb, disk_mb,
                 "an offer is not taken: there is no room for it here"
             );
             return receipt.settle().await;
         }
         let interrupts = Interrupts::default();
-        let handle = self.attempts.spawn(slot::work(self.tools.clone(), Delivery { offer, receipt }, interrupts.clone()));
+        let handle = self.attempts.spawn(slot::work(
+            self.tools.clone(),
+            Delivery { offer, receipt },
+            interrupts.clone(),
+        ));
         self.running.insert(key, Running { task: handle.id(), interrupts, takes });
     }
 
@@ -254,11 +258,11 @@ impl Crew {
         let Some(key) = key else { return };
         self.running.remove(&key);
         if let Some(error) = broke {
-            tracing::error!(job = %key.job, turn = key.turn, %error, "an attempt broke down; its lease will lapse");
+            tracing::error!(job = %key.job, turn = key.turn, builder = self.tools.name, %error, "an attempt broke down; its lease will lapse");
             let owner =
                 crate::engine::Owner { builder: self.tools.name.clone(), job: key.job, turn: key.turn };
             if let Err(error) = self.tools.engine.reap(&owner, &self.tools.roots.kept()).await {
-                tracing::error!(job = %key.job, %error, "containers or images may be left over");
+                tracing::error!(job = %key.job, turn = key.turn, builder = self.tools.name, %error, "containers or images may be left over");
             }
         }
     }
@@ -268,9 +272,9 @@ impl Crew {
         let answer = self.tools.engine.ping().await;
         match (&answer, was) {
             (Err(error), true) => {
-                tracing::error!(%error, "no work is taken until the container engine is back")
+                tracing::error!(builder = self.tools.name, %error, "no work is taken until the container engine is back")
             }
-            (Ok(()), false) => tracing::info!("the container engine is back"),
+            (Ok(()), false) => tracing::info!(builder = self.tools.name, "the container engine is back"),
             (Ok(()), true) | (Err(_), false) => {}
         }
         answer.is_ok()

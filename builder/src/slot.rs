@@ -8,6 +8,7 @@ use farm::message::{Lease, Offer};
 use farm::outcome::Outcome;
 use farm::stamp::Stamp;
 use farm::wire::Delivery;
+use tracing::Instrument as _;
 
 use crate::attempt::{Interrupt, Interrupts, Key, Token};
 use crate::cache::Cache;
@@ -46,7 +47,8 @@ pub(crate) async fn work(tools: Arc<Tools>, delivery: Delivery, interrupts: Inte
     let token = match Token::fresh() {
         Ok(token) => token,
         Err(error) => {
-            return tracing::error!(%error, "no random numbers to make a token of; the offer will lapse");
+            return tracing::error!(job = %key.job, turn = key.turn, builder = tools.name, %error,
+                "no random numbers to make a token of; the offer will lapse");
         }
     };
     let client = tools.hub.attempt(key, token, interrupts.lost().clone());
@@ -56,21 +58,24 @@ pub(crate) async fn work(tools: Arc<Tools>, delivery: Delivery, interrupts: Inte
     let lease = match claimed {
         Some(Ok(lease)) => lease,
         Some(Err(ClientError::Lost)) => {
-            return tracing::debug!(job = %key.job, turn = key.turn, "the offer is void");
+            return tracing::debug!(job = %key.job, turn = key.turn, builder = tools.name, "an offer is void");
         }
         Some(Err(error)) => {
-            return tracing::warn!(job = %key.job, turn = key.turn, %error, "cannot take up an offer");
+            return tracing::warn!(job = %key.job, turn = key.turn, builder = tools.name, %error, "cannot take up an offer");
         }
         None => {
-            return tracing::warn!(job = %key.job, turn = key.turn, "the hub did not answer before the offer lapsed");
+            return tracing::warn!(job = %key.job, turn = key.turn, builder = tools.name, "the hub did not answer before the offer lapsed");
         }
     };
     if lease.stop {
         interrupts.raise(Interrupt::Cancelled);
     }
     tracing::info!(job = %key.job, turn = key.turn, builder = tools.name, "took up a job");
-    let beating = tokio::spawn(beat::keep(client.clone(), interrupts.clone(), lease));
-    let outcome = attempt(&tools, &client, offer, &interrupts).await;
+    // What is said deeper down does not know whose it is.
+    let span = tracing::info_span!("attempt", job = %key.job, turn = key.turn, builder = tools.name);
+    let beating =
+        tokio::spawn(beat::keep(client.clone(), interrupts.clone(), lease).instrument(span.clone()));
+    let outcome = attempt(&tools, &client, offer, &interrupts).instrument(span).await;
     let reported = match outcome {
         Some(outcome) => client.finish(&outcome).await.map(|()| outcome),
         None => Err(ClientError::Lost),
@@ -78,10 +83,10 @@ pub(crate) async fn work(tools: Arc<Tools>, delivery: Delivery, interrupts: Inte
     beating.abort();
     match reported {
         Ok(outcome) => {
-            tracing::info!(job = %key.job, turn = key.turn, outcome = outcome.sentence(), "reported a job");
+            tracing::info!(job = %key.job, turn = key.turn, builder = tools.name, outcome = outcome.sentence(), "reported a job");
         }
         Err(error) => {
-            tracing::warn!(job = %key.job, turn = key.turn, %error, "gave up a job without a report")
+            tracing::warn!(job = %key.job, turn = key.turn, builder = tools.name, %error, "gave up a job without a report")
         }
     }
 }
@@ -116,7 +121,7 @@ async fn attempt(
     let mut logs = Logs::new(workspace.logs(), client.clone());
     let worked = noted(tools, client, offer, interrupts, &workspace, &mut logs, &owner).await;
     if let Err(error) = tools.engine.reap(&owner, &tools.roots.kept()).await {
-        tracing::error!(job = %owner.job, turn = owner.turn, %error, "containers or images may be left over");
+        tracing::error!(%error, "containers or images may be left over");
     }
     let delivered = logs.delivered().await.map_err(Halt::from);
     workspace.remove().await;

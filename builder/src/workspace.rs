@@ -9,7 +9,7 @@
 //! ```
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use farm::recipe::Input;
@@ -85,9 +85,21 @@ impl Workspace {
     }
 }
 
-/// Makes a folder and those above it, readable for the user in the container. It may be there already.
+/// Makes a folder and those above it, readable for the user in the container whatever the builder's umask. What is there
+/// already stays as it is.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_folder(above)?;
+    }
+    match std::fs::create_dir(path) {
+        Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)),
+        // Somebody was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes what an earlier life of the builder left below `parent`, and makes it if it is not there.
@@ -104,7 +116,47 @@ pub(crate) fn clear(parent: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that containers can read.
+/// Writes a file that containers can read, whatever the builder's umask.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Halt> {
-    std::fs::write(path, text).or_farm("write into its workspace")
+    std::fs::write(path, text)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)))
+        .or_farm("write into its workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set in the process that has a strict umask.
+    const STRICT: &str = "GRANGE_TEST_STRICT_UMASK";
+
+    #[test]
+    fn containers_can_read_what_a_builder_with_a_strict_umask_makes() {
+        if std::env::var_os(STRICT).is_none() {
+            // The umask is the process's, and other tests run in this one.
+            let itself = std::env::current_exe().unwrap();
+            let name = std::thread::current().name().unwrap().to_owned();
+            let mut strict = std::process::Command::new("sh");
+            strict
+                .args(["-c", "umask 077 && exec \"$0\" --exact \"$1\""])
+                .arg(itself)
+                .arg(name)
+                .env(STRICT, "1");
+            let output = strict.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+            return;
+        }
+        let parent = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(parent.path()).unwrap();
+        make_folder(&workspace.repo("own").join("repodata")).unwrap();
+        write(&workspace.repo_file(), "[own]\n").unwrap();
+        let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for folder in
+            [workspace.inputs().join("sources"), workspace.inputs(), workspace.repo("own").join("repodata")]
+        {
+            assert_eq!(mode(folder.clone()), 0o755, "{}", folder.display());
+        }
+        assert_eq!(mode(workspace.repo_file()), 0o644);
+    }
 }

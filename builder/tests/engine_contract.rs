@@ -76,7 +76,6 @@ impl Bench {
             repos: Vec::new(),
             macros: [("case".to_owned(), case.to_owned())].into(),
             limits,
-            ccache: false,
             sharing: None,
         };
         ContainerSpec {

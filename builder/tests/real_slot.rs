@@ -287,24 +287,40 @@ async fn repos_of_others(farm: &mut Farmyard) {
     }
 }
 
-/// What needs the same as before starts without dnf, in the same root; other packages in the repo that bear on it make
-/// another.
+/// What needs the same as before starts without dnf, in the same root, also in the next life of the builder; other
+/// packages in the repo that bear on it make another, and what is made anew of the same is the same.
 async fn a_root_is_made_once(farm: &mut Farmyard) {
     let (_, built) = build(farm, "builds", &[], |_| {}).await;
     let (file, rpm) = built.files.iter().find(|(name, _)| name.ends_with(".rpm")).unwrap();
-    let rpms: &[(&str, &[u8])] = &[(file, rpm)];
-    let (mut locks, mut dnf) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
+    let (_, other) = build(farm, "noarch", &[], |_| {}).await;
+    let (other, content) = other.files.iter().find(|(name, _)| name.ends_with(".rpm")).unwrap();
+    let once: &[(&str, &[u8])] = &[(file, rpm)];
+    let grown: &[(&str, &[u8])] = &[(file, rpm), (other, content)];
+    let mut locks = Vec::new();
+    for (rpms, life, made) in
+        [(once, "one", true), (grown, "one", false), (once, "next", false), (once, "emptied", true)]
+    {
+        match life {
+            "next" => farm.restart(|_| {}).await,
+            "emptied" => {
+                farm.restart(|config| config.roots_mb = 0).await;
+                farm.present(|_| true).await;
+                let left = farm.engine.leftovers(&farm.name, &builder::engine::Kept::new()).await.unwrap();
+                assert_eq!(left, 0, "without room no root is kept");
+                farm.restart(|config| config.roots_mb = builder::Config::default().roots_mb).await;
+            }
+            _ => {}
+        }
         let (outcome, built) = build(farm, "needs-builds", rpms, |_| {}).await;
         let state = built.log("state.log");
         assert_eq!(outcome, Outcome::Passed, "{state}{}", built.log("root.log"));
         println!("{}", state.lines().find(|line| line.contains("Root: ")).unwrap());
-        locks.push(built.files[farm::buildroot::LOCK_FILE].clone());
-        dnf.push(state.contains("Start: dependencies"));
-        let lock = String::from_utf8_lossy(&built.files[farm::buildroot::LOCK_FILE]).into_owned();
-        assert!(lock.contains("builds-1.0-1.g1."), "{lock}");
+        assert_eq!(state.contains("Start: dependencies"), made, "{state}");
+        let lock = built.files[farm::buildroot::LOCK_FILE].clone();
+        assert!(String::from_utf8_lossy(&lock).contains("builds-1.0-1.g1."));
+        locks.push(lock);
     }
-    assert_eq!((locks[0] == locks[1], dnf[1]), (true, false), "{dnf:?}");
+    assert!(locks.windows(2).all(|pair| pair[0] == pair[1]), "the same was installed every time");
     let (outcome, built) = build(farm, "needs-builds", &[], |_| {}).await;
     assert!(reason(&outcome).contains("No matching package"), "{}", built.log("root.log"));
 }

@@ -254,7 +254,8 @@ async fn a_hub_that_is_away_for_a_while_loses_nothing() {
 #[tokio::test]
 async fn a_hub_that_stays_away_means_that_the_attempt_is_lost() {
     let mut farm = farm(|_, _| Script::default().hangs()).await;
-    farm.hub.set_lease(300);
+    // Many leases must pass: an outage alone is no reason to give up.
+    farm.hub.set_lease(30);
     let recipe = farm.any_build();
     let job = farm.offer(recipe).await;
     farm.until(job, |attempt| attempt.beats > 0).await;
@@ -357,10 +358,18 @@ async fn inputs_are_checked_and_recipes_are_not_trusted() {
 #[tokio::test]
 async fn a_file_that_is_too_large_for_the_hub_is_the_packages_fault() {
     let mut farm = farm(builds).await;
-    farm.hub.refuse_files();
+    farm.hub.refuse_files(".rpm");
     let recipe = farm.any_build();
     let expected = "the hub refused the file any-1-1.x86_64.rpm: it is larger than 5 bytes";
     assert_eq!(farm.done(recipe).await.0, package(expected));
+    farm.hub.refuse_files(LOCK_FILE);
+    let recipe = farm.any_build();
+    let reason = "the hub refused the file buildroot.json: it is larger than 5 bytes".to_owned();
+    assert_eq!(
+        farm.done(recipe).await.0,
+        Outcome::FailedByFarm { reason },
+        "what a builder writes is not the package's"
+    );
     farm.close().await;
 }
 

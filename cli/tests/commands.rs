@@ -74,8 +74,47 @@ async fn json_is_the_body_as_it_came() {
     assert_eq!(
         printed,
         "grange 1, and you are ada\n0 builds open, jobs: none at work; 0 promotions under way\n\n\
-         no builder has reported yet\n"
+         no builder has joined yet; `grange builders enrol NAME` lets one in\n"
     );
+}
+
+#[tokio::test]
+async fn a_status_says_what_is_stuck_before_what_is_well() {
+    let hub = Hub::start().await;
+    let builder = |name: &str, state: Value| {
+        json!({ "builder": { "name": name, "arches": ["x86_64"], "slots": 2, "running": [], "draining": false,
+                             "seen": NOW }, "condition": state })
+    };
+    let body = json!({
+        "version": "1", "jobs": { "waiting": 7, "done": 12 }, "open_requests": 2, "open_promotions": 1, "you": "ada",
+        "builders": [builder("b1", json!({ "state": "free", "slots": 0 })), builder("b2", json!({ "state": "silent" }))],
+        "nobody": ["no s390x builder has ever joined"], "bus_away": true,
+        "untold": { "events": 3, "oldest": NOW - 125_000 },
+        "queues": [{ "sig": "storage", "arch": "s390x", "jobs": 7, "oldest": NOW - 7_260_000 }],
+        "troubles": [{ "job": BUILD_JOB, "request": REQUEST, "label": "build", "arch": "s390x", "phase": "waiting",
+                       "attempt": { "turn": 1, "builder": "b2", "started": NOW - 60_000, "ended": NOW - 30_000,
+                                    "why": "the lease ran out" } }],
+    });
+    hub.on("GET /status", [ok(body)]);
+    let (printed, result) = hub.grange(&["status"]).await;
+    result.unwrap();
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(
+        lines[1..10],
+        [
+            "2 builds open, jobs: 7 waiting; 1 promotion under way",
+            "2 builders: 1 busy, 1 silent",
+            "warning: no s390x builder has ever joined",
+            "warning: the bus is away from the hub that answers: nothing is lost, but jobs start and stop later",
+            "warning: 3 changes of state not told to the outside yet, the oldest for 2 min 5 s",
+            "",
+            "WAITING FOR  SIG      JOBS  OLDEST",
+            "s390x        storage  7     2 h 1 min",
+            "",
+        ]
+    );
+    assert!(lines[10].starts_with("THE FARM FAILED"), "{printed}");
+    assert!(lines[11].starts_with("30 s ago") && lines[11].ends_with("the lease ran out"), "{printed}");
 }
 
 #[tokio::test]
@@ -423,6 +462,68 @@ async fn files_are_downloaded_whole_and_stay_in_their_folder() {
     let (_, result) = hub.grange(&["download", "y", into.to_str().unwrap()]).await;
     assert_eq!(code(&result), 1);
     assert!(told(result).contains("not safe"));
+}
+
+/// A build's job with this file beside its packages, and what the hub says of its root.
+fn with_root(packages: &[(&str, char)]) -> (Value, Value) {
+    let mut build = job(BUILD_JOB, "build", "aarch64", "passed");
+    build["files"] = json!([{ "name": "buildroot.json", "size": 4 }]);
+    let packages: Vec<Value> = packages
+        .iter()
+        .map(|(nevra, digit)| json!({ "nevra": nevra, "digest": digit.to_string().repeat(64) }))
+        .collect();
+    let lock =
+        json!({ "image": "i", "image_digest": format!("sha256:{}", "0".repeat(64)), "packages": packages });
+    (request("complete", None, vec![build], vec![]), lock)
+}
+
+#[tokio::test]
+async fn what_was_installed_is_shown_and_compared() {
+    let hub = Hub::start().await;
+    let file = format!("GET /jobs/{BUILD_JOB}/files/buildroot.json");
+    let (view, one) =
+        with_root(&[("gcc-14-1.aarch64", '1'), ("make-4-1.aarch64", '2'), ("m4-1-1.aarch64", '3')]);
+    let (_, two) =
+        with_root(&[("gcc-15-1.aarch64", '1'), ("make-4-1.aarch64", '9'), ("m4-1-1.aarch64", '3')]);
+    hub.on("GET /builds/x", [ok(view.clone())]).on(&file, [ok(one.clone())]);
+    let (printed, result) = hub.grange(&["buildroot", "x"]).await;
+    result.unwrap();
+    let lines: Vec<&str> = printed.lines().map(str::trim).collect();
+    for line in ["image     i", "packages  3", "gcc-14-1.aarch64"] {
+        assert!(lines.contains(&line), "{line}: {printed}");
+    }
+
+    let words = ["buildroot", "x", "--diff", "y"];
+    hub.on("GET /builds/y", [ok(view)]).on(&file, [ok(one.clone()), ok(two)]);
+    let (printed, result) = hub.grange(&words).await;
+    result.unwrap();
+    assert_eq!(printed, "- gcc-14-1.aarch64\n+ gcc-15-1.aarch64\n~ make-4-1.aarch64\n");
+    hub.on(&file, [ok(one.clone()), ok(one)]);
+    let (printed, _) = hub.grange(&words).await;
+    assert_eq!(printed, "no difference: the same packages in the same image\n");
+
+    let (_, result) = hub.grange(&["buildroot", "x", "--arch", "s390x"]).await;
+    assert_eq!((code(&result), told(result).contains("nothing was built on s390x")), (1, true));
+    let without = vec![job(BUILD_JOB, "build", "aarch64", "passed")];
+    hub.on("GET /builds/z", [ok(request("complete", None, without, vec![]))]);
+    let (_, result) = hub.grange(&["buildroot", "z"]).await;
+    assert_eq!((code(&result), told(result).contains("has no buildroot yet")), (1, true));
+}
+
+#[tokio::test]
+async fn a_build_names_the_roots_it_ran_in() {
+    let hub = Hub::start().await;
+    let (mut view, _) = with_root(&[]);
+    let [lock, input] = ["a", "b"].map(|digit| digit.repeat(64));
+    let content = format!("sha256:{}", "0".repeat(64));
+    view["roots"] =
+        json!({ "aarch64": { "image": "base:9", "image_digest": content, "lock": lock, "input": input } });
+    hub.on("GET /builds/x", [ok(view)]);
+    let (printed, result) = hub.grange(&["show", "x"]).await;
+    result.unwrap();
+    let line = printed.lines().skip_while(|line| !line.contains("BUILDROOT")).nth(1);
+    let words: Vec<&str> = line.unwrap_or_else(|| panic!("{printed}")).split_whitespace().collect();
+    assert_eq!(words, ["aarch64", &lock[..12], &input[..12], "base:9", "sha256:000000000000"]);
 }
 
 #[tokio::test]

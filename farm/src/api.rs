@@ -441,8 +441,65 @@ pub struct StatusView {
     /// A sentence for each architecture that some target asks for and nobody builds for.
     #[serde(default)]
     pub nobody: Vec<String>,
+    /// What waits for which architecture on behalf of which SIG.
+    #[serde(default)]
+    pub queues: Vec<QueueView>,
+    /// Promotions whose tests have passed and that wait for a release manager, oldest first.
+    #[serde(default)]
+    pub unapproved: Vec<Promotion>,
+    /// Changes of state that are still to be told to the outside.
+    #[serde(default)]
+    pub untold: Untold,
+    /// Is the bus away from the hub that answers? Then nothing is lost, and everything is slower.
+    #[serde(default)]
+    pub bus_away: bool,
+    /// Attempts that came to nothing for a reason of the farm's own, of the newest jobs, the latest first.
+    #[serde(default)]
+    pub troubles: Vec<TroubleView>,
     /// Who is asking, if a token was given.
     pub you: Option<String>,
+}
+
+/// What waits for one architecture on behalf of one SIG.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct QueueView {
+    /// The SIG.
+    pub sig: String,
+    /// The architecture.
+    pub arch: Arch,
+    /// How many jobs.
+    pub jobs: i64,
+    /// When the oldest of them entered the backlog.
+    pub oldest: Stamp,
+}
+
+/// Changes of state that are still to be told to the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Untold {
+    /// How many.
+    pub events: i64,
+    /// When the oldest of them happened.
+    pub oldest: Option<Stamp>,
+}
+
+/// An attempt that came to nothing for a reason of the farm's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TroubleView {
+    /// The job.
+    pub job: JobId,
+    /// The request it is part of.
+    pub request: RequestId,
+    /// `srpm`, `build`, `test runs`.
+    pub label: String,
+    /// What it runs on.
+    pub arch: Arch,
+    /// Who had it, when, and what was the matter.
+    pub attempt: Attempt,
+    /// Where the job stands now: `waiting`, `offered`, `building`, `stopping`, `done`.
+    pub phase: String,
 }
 
 /// The answer to something that made a promotion or changed one.

@@ -25,9 +25,6 @@ pub struct Recipe {
     pub macros: BTreeMap<String, String>,
     /// What the work may use.
     pub limits: Limits,
-    /// May compilers take results from the target's ccache on the builder, and leave theirs there?
-    #[serde(default)]
-    pub ccache: bool,
     /// With which other jobs it may share what a builder keeps for later; with none when absent.
     #[serde(default)]
     pub sharing: Option<Sharing>,

@@ -401,7 +401,6 @@ impl Planner<'_> {
                 work,
                 repos,
                 macros: project.all_macros(),
-                ccache: project.ccache,
                 sharing: Some(Sharing { target: project.target(), scratch: self.class == Class::Scratch }),
                 limits: project.limits.clone(),
             },

@@ -62,7 +62,6 @@ fn job(number: u64, arch: Arch, state: JobState) -> Job {
             repos: Vec::new(),
             macros: BTreeMap::new(),
             limits: Limits::default(),
-            ccache: false,
             sharing: None,
         },
         turn: 1,
@@ -156,7 +155,7 @@ fn a_silent_builder_a_pause_and_a_cap_are_named() {
     held.lanes.get_mut(&Arch::X86_64).unwrap().cap = Some((4, 4));
     let why = of_build(&held);
     assert_eq!(why.code, WhyCode::HeldByCap);
-    assert!(why.sentence.contains("storage has 4 jobs at work there, and may have 4"), "{}", why.sentence);
+    assert!(why.sentence.contains("storage has 4 of its 4 jobs at work there"), "{}", why.sentence);
 }
 
 #[test]

@@ -90,7 +90,8 @@ impl Desk<'_> {
             None if planned => Standing::Planned,
             None => Standing::Open,
         };
-        let Some(project) = self.community.target(&request.target).filter(|_| request.kind.is_imported()) else {
+        let Some(project) = self.community.target(&request.target).filter(|_| request.kind.is_imported())
+        else {
             return Ok(None);
         };
         let tag = project.tag(Stage::Candidate);

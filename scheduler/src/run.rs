@@ -17,6 +17,8 @@ use crate::{Config, Outbox, Parts, Ticked, Told, tick};
 /// However many nudges come in, a tick is not begun sooner than this after the last: one that waits a moment finds
 /// the work of many nudges at once.
 const BREATH: Duration = Duration::from_millis(10);
+/// Between two looks at what the bus has set aside.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// Schedules until `stop` becomes true (or its sender is gone).
 ///
@@ -36,8 +38,25 @@ pub async fn run(parts: Parts, config: Config, stop: watch::Receiver<bool>) -> a
         "an outbox that never pauses would do nothing else: set `outbox_ms` to 1 or more"
     );
     // Beside the ticks and not in them, so that a bus that is slow to take changes delays no job.
-    tokio::join!(keep_ticking(&parts, &config, stop.clone()), keep_telling(&parts, &config, stop));
+    tokio::join!(
+        keep_ticking(&parts, &config, stop.clone()),
+        keep_telling(&parts, &config, stop.clone()),
+        keep_counting(&parts, stop)
+    );
     Ok(())
+}
+
+/// Looks now and then how many messages are set aside, for operators.
+async fn keep_counting(parts: &Parts, mut stop: watch::Receiver<bool>) {
+    loop {
+        if let Some(count) = parts.bus.dead_letters().await {
+            metrics::gauge!("grange_dead_letters").set(count);
+        }
+        tokio::select! {
+            _true_or_gone = stop.wait_for(|stop| *stop) => return,
+            () = sleep(COUNT_EVERY) => {}
+        }
+    }
 }
 
 async fn keep_ticking(parts: &Parts, config: &Config, mut stop: watch::Receiver<bool>) {

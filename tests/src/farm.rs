@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use ::farm::arch::Arch;
 use ::farm::api::{Made, PromotionView, RequestView, TagView};
+use ::farm::arch::Arch;
 use ::farm::digest::Digest;
 use ::farm::ids::{PromotionId, RequestId};
 use ::farm::job::Patience;
@@ -16,7 +16,7 @@ use ::farm::ledger::Db;
 use ::farm::promotion::Promotion;
 use ::farm::stamp::Stamp;
 use ::farm::wire::Bus;
-use builder::engine::{Dummy, Engine};
+use builder::engine::{Dummy, Engine, Kept};
 use hub::state::Hub;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -398,6 +398,8 @@ impl Farm {
             .expect("the builder's notes are readable");
         let left = self.used.leftovers(&self.name, &kept).await.expect("the engine answers");
         assert_eq!(left, 0, "containers or images are left in the engine");
+        // The roots it kept go with its folder.
+        self.used.reap_all(&self.name, &Kept::new()).await.expect("the engine removes images");
     }
 }
 

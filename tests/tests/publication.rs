@@ -11,11 +11,11 @@ use farm::buildroot::{LOCK_FILE, Lock};
 use farm::digest::Digest;
 use farm::ids::Minter;
 use farm::job::{Event, JobKind};
-use farm::ledger::{Artifact, Db, Person, PromotionFilter};
+use farm::ledger::{Artifact, Db, Person, PromotionFilter, RequestFilter};
 use farm::outcome::Outcome;
 use farm::promotion::PromotionState;
 use farm::recipe::Input;
-use farm::request::{Request, RequestKind, Source};
+use farm::request::{Request, RequestKind, Source, Verdict};
 use farm::sig::{Stage, template};
 use farm::stamp::Stamp;
 use farm::wire::Bus;
@@ -48,7 +48,11 @@ struct World {
     dice: Dice,
     minter: Minter,
     version: u64,
+    /// What of a buildroot's lock reaches the hub.
+    forge: Forge,
 }
+
+type Forge = fn(Vec<u8>) -> Option<Vec<u8>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_untested_is_ever_visible() {
@@ -71,6 +75,34 @@ async fn nothing_untested_is_ever_visible() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_whose_root_is_not_known_is_not_imported() {
+    let forges: [(Forge, &str); 4] = [
+        (|_| None, "buildroot.json is missing"),
+        (|_| Some(b"{}".to_vec()), "it is not a buildroot's lock"),
+        (
+            |lock| Some(String::from_utf8(lock).unwrap().replace("base-1-1", "a b").into_bytes()),
+            "is not an installed package",
+        ),
+        (|_| Some(vec![b' '; 17 << 20]), "more than 16777216"),
+    ];
+    for (forge, words) in forges {
+        let mut world = World { forge, ..World::new(1).await };
+        world.build().await;
+        world.comes_to_rest(1).await;
+        let requests =
+            world.db.read().await.unwrap().requests(&RequestFilter { limit: 9, ..Default::default() }).await;
+        let verdicts: Vec<Verdict> =
+            requests.unwrap().into_iter().filter_map(|request| Some(request.closed?.verdict)).collect();
+        assert!(
+            matches!(&verdicts[..], [Verdict::Failed { reason }] if reason.contains(words)),
+            "{words}: {verdicts:?}"
+        );
+        let builds = farm::ledger::BuildFilter { limit: 9, ..Default::default() };
+        assert!(world.db.read().await.unwrap().builds(&builds).await.unwrap().is_empty(), "{words}");
+    }
+}
+
 impl World {
     async fn new(seed: u64) -> Self {
         let data = tempfile::tempdir().unwrap();
@@ -81,7 +113,7 @@ impl World {
         tx.put_person("rex", &Digest::of(b"rex-token"), false, Stamp::ZERO).await.unwrap();
         tx.commit().await.unwrap();
         let hub = open(&db, data.path());
-        Self { hub, db, data, dice: Dice(seed), minter: Minter::new(seed), version: 0 }
+        Self { hub, db, data, dice: Dice(seed), minter: Minter::new(seed), version: 0, forge: Some }
     }
 
     async fn step(&mut self) {
@@ -169,18 +201,22 @@ impl World {
                     digest: stored.digest,
                     size: stored.size,
                 };
-                let installed = Lock::of_listing(&job.recipe, &format!("sha256:{}", Digest::of(b"image")), "base-1-1.noarch (none)");
+                let installed = Lock::of_listing(
+                    &job.recipe,
+                    &format!("sha256:{}", Digest::of(b"image")),
+                    "base-1-1.noarch (none)",
+                );
                 let lock = serde_json::to_vec(&installed.unwrap()).unwrap();
-                let stored = self.hub.artifacts.put_bytes(&lock).await.unwrap();
-                let lock = Artifact {
-                    name: LOCK_FILE.to_owned(),
-                    digest: stored.digest,
-                    size: stored.size,
-                    ..artifact.clone()
-                };
+                let mut uploads = vec![artifact.clone()];
+                if let Some(lock) = (self.forge)(lock) {
+                    let stored = self.hub.artifacts.put_bytes(&lock).await.unwrap();
+                    let (digest, size) = (stored.digest, stored.size);
+                    uploads.push(Artifact { name: LOCK_FILE.to_owned(), digest, size, ..artifact });
+                }
                 let mut tx = self.db.write().await.unwrap();
-                tx.put_artifact(&artifact, now).await.unwrap();
-                tx.put_artifact(&lock, now).await.unwrap();
+                for upload in &uploads {
+                    tx.put_artifact(upload, now).await.unwrap();
+                }
                 tx.commit().await.unwrap();
             } else if self.dice.roll(3) == 0 {
                 outcome = Outcome::FailedByPackage { reason: "it does not taste".into() };
@@ -267,15 +303,14 @@ fn rex() -> Person {
 }
 
 fn open(db: &Db, data: &Path) -> Hub {
-    let patience =
-        farm::job::Patience {
-            offer_ms: 20,
-            lease_ms: 20,
-            stop_ms: 20,
-            max_tries: 1_000,
-            backoff_ms: 0,
-            ..Default::default()
-        };
+    let patience = farm::job::Patience {
+        offer_ms: 20,
+        lease_ms: 20,
+        stop_ms: 20,
+        max_tries: 1_000,
+        backoff_ms: 0,
+        ..Default::default()
+    };
     let config = hub::config::Config { data: data.to_owned(), patience, ..Default::default() };
     Hub::open(db.clone(), Bus::local(), config).unwrap()
 }

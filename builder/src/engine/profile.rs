@@ -158,7 +158,6 @@ mod tests {
             repos: Vec::new(),
             macros: std::collections::BTreeMap::new(),
             limits: Limits::default(),
-            ccache: false,
             sharing: None,
         };
         let spec = ContainerSpec {

@@ -80,7 +80,12 @@ pub fn superseded(images: &[Image]) -> Vec<String> {
         images.iter().partition(|image| image.labels.contains_key(RECIPE));
     let (current, old): (Vec<&Image>, Vec<&Image>) = made.into_iter().partition(|image| is_current(image));
     let needed: BTreeSet<&String> = current.iter().filter_map(|image| image.labels.get(BASE)).collect();
-    let bases = bases.into_iter().filter(|base| !base.tags.iter().any(|tag| needed.contains(tag)));
+    // Podman shows a name with a registry before it that nobody wrote.
+    let means = |tag: &String, name: &String| {
+        tag.strip_suffix(name.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    };
+    let is_needed = |base: &&Image| base.tags.iter().any(|tag| needed.iter().any(|name| means(tag, name)));
+    let bases = bases.into_iter().filter(|base| !is_needed(base));
     old.into_iter().chain(bases).flat_map(|image| image.tags.clone()).collect()
 }
 
@@ -110,7 +115,7 @@ mod tests {
             made(&["x/a:222-x86_64", "x/a:x86_64"], "x86_64", "x/a-base:new-x86_64"),
             made(&["x/a:111-s390x", "x/a:s390x"], "s390x", "x/a-base:old-s390x"),
             image(&["x/a-base:old-x86_64"], &[(ARCH, "x86_64"), (BASE, "x/a-base:old-x86_64")]),
-            image(&["x/a-base:new-x86_64"], &[(ARCH, "x86_64"), (BASE, "x/a-base:new-x86_64")]),
+            image(&["localhost/x/a-base:new-x86_64"], &[(ARCH, "x86_64"), (BASE, "x/a-base:new-x86_64")]),
             image(&["x/a-base:old-s390x"], &[(ARCH, "s390x"), (BASE, "x/a-base:old-s390x")]),
         ];
         assert_eq!(superseded(&images), ["x/a:111-x86_64", "x/a-base:old-x86_64"]);

@@ -1,14 +1,15 @@
-//! Which packages of a repo bear on a root: those that could have been installed in it, or in the place of something
-//! that was.
+//! Which packages of the farm's repos bear on a root: those that the package manager could have looked at when it made it.
 //!
 //! A repo of a farm changes with every build, and hardly ever in what a given root was made of. So a root is kept
 //! together with the names that play a part in it: everything its packages require, recommend, provide, obsolete or
-//! conflict with, and everything its build asked for. A package that provides and obsoletes none of these names and adds
-//! itself to nothing (`Supplements`, `Enhances`) is not looked at when the root is made again; if none other has
-//! changed, the root would come out the same.
+//! conflict with, and everything its build asked for. A package that provides or obsoletes one of these names bears on
+//! the root, and what it requires or recommends plays a part too, and so on: that a package was not installed because
+//! something it requires was missing is noticed once that is there. A package that adds itself to others (`Supplements`,
+//! `Enhances`) always bears. If all that bear are the same packages, the root would come out the same.
 //!
-//! Paths are compared as far as a repo's main index names them (programs, configuration); a package that newly offers
-//! another path which a package in the root offers already is not noticed.
+//! Paths are compared as far as a repo's main index names them (programs, configuration); where another path plays a
+//! part nothing is said, and a root is used again only with the very same packages. Repos outside the farm are taken as
+//! a whole by their checksum; what their packages would require of a farm's is not known here.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -36,6 +37,8 @@ struct Package {
     id: String,
     /// What it provides and obsoletes, and the paths its index names.
     offers: Vec<String>,
+    /// What comes with it: all it requires and recommends.
+    wants: Vec<String>,
     /// It asks to be installed where something else is.
     adds_itself: bool,
 }
@@ -61,6 +64,7 @@ impl Packages {
                     "name" | "checksum" => inside = Inside::Id,
                     "file" => inside = Inside::Path,
                     "rpm:provides" | "rpm:obsoletes" => inside = Inside::Offers,
+                    "rpm:requires" | "rpm:recommends" => inside = Inside::Wants,
                     "rpm:supplements" | "rpm:enhances" => inside = Inside::Additions,
                     "rpm:entry" => package.enter(&tag, inside)?,
                     _ => {}
@@ -69,13 +73,13 @@ impl Packages {
                 Event::Text(text) => match inside {
                     Inside::Id => package.id = format!("{} {}", package.id, &*text),
                     Inside::Path => package.offers.push(text.to_string()),
-                    Inside::Offers | Inside::Additions | Inside::Other => {}
+                    Inside::Offers | Inside::Wants | Inside::Additions | Inside::Other => {}
                 },
                 Event::End(tag) => match tag.name().as_ref() {
                     "package" => packages.push(std::mem::take(&mut package)),
                     "metadata" => complete = true,
-                    "name" | "checksum" | "file" | "rpm:provides" | "rpm:obsoletes" | "rpm:supplements"
-                    | "rpm:enhances" => inside = Inside::Other,
+                    "name" | "checksum" | "file" | "rpm:provides" | "rpm:obsoletes" | "rpm:requires"
+                    | "rpm:recommends" | "rpm:supplements" | "rpm:enhances" => inside = Inside::Other,
                     _ => {}
                 },
                 Event::Eof => break,
@@ -97,13 +101,35 @@ impl Packages {
     }
 
     /// A digest over those packages that bear on a root in which these names play a part.
-    pub(crate) fn bearing(&self, names: &Names, asked: &Names) -> Digest {
-        let plays = |name: &String| names.contains(name) || asked.contains(name);
-        let bears = |package: &&Package| package.adds_itself || package.offers.iter().any(plays);
+    pub(crate) fn bearing(&self, plays: &Names) -> Digest {
+        let bears = |package: &&Package| package.bears(plays);
         let mut ids: Vec<&str> = self.0.iter().filter(bears).map(|package| package.id.as_str()).collect();
         ids.sort_unstable();
         Digest::of(ids.join("\n").as_bytes())
     }
+}
+
+/// All names that play a part in a root when these do, and these are the repos; `None` if a path is among them that no
+/// repo's main index would name.
+pub(crate) fn playing(mut names: Names, repos: &[&Packages]) -> Option<Names> {
+    let mut rest: Vec<&Package> = repos.iter().flat_map(|repo| &repo.0).collect();
+    loop {
+        let (bearing, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|package| package.bears(&names));
+        if bearing.is_empty() {
+            break;
+        }
+        names.extend(
+            bearing.into_iter().flat_map(|package| &package.wants).flat_map(|want| self::names(want)),
+        );
+        rest = others;
+    }
+    let is_known = |name: &String| !name.starts_with('/') || is_in_main_index(name);
+    names.iter().all(is_known).then_some(names)
+}
+
+/// Does every repo's main index name this path, if a package in it has it?
+fn is_in_main_index(path: &str) -> bool {
+    path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
 }
 
 #[derive(Clone, Copy)]
@@ -111,23 +137,29 @@ enum Inside {
     Id,
     Path,
     Offers,
+    Wants,
     Additions,
     Other,
 }
 
 impl Package {
+    fn bears(&self, plays: &Names) -> bool {
+        self.adds_itself || self.offers.iter().any(|offer| plays.contains(offer))
+    }
+
     fn enter(&mut self, tag: &BytesStart<'_>, inside: Inside) -> io::Result<()> {
-        match inside {
-            Inside::Offers => {
-                let name = tag.try_get_attribute("name").map_err(io::Error::other)?;
-                let name = name.ok_or_else(|| io::Error::other("an entry without a name"))?;
-                self.offers.push(
-                    name.normalized_value(XmlVersion::Implicit1_0).map_err(io::Error::other)?.into_owned(),
-                );
+        let list = match inside {
+            Inside::Offers => &mut self.offers,
+            Inside::Wants => &mut self.wants,
+            Inside::Additions => {
+                self.adds_itself = true;
+                return Ok(());
             }
-            Inside::Additions => self.adds_itself = true,
-            Inside::Id | Inside::Path | Inside::Other => {}
-        }
+            Inside::Id | Inside::Path | Inside::Other => return Ok(()),
+        };
+        let name = tag.try_get_attribute("name").map_err(io::Error::other)?;
+        let name = name.ok_or_else(|| io::Error::other("an entry without a name"))?;
+        list.push(name.normalized_value(XmlVersion::Implicit1_0).map_err(io::Error::other)?.into_owned());
         Ok(())
     }
 }
@@ -165,14 +197,15 @@ mod tests {
 
     fn bearing(packages: &[String]) -> Digest {
         let xml = format!("<?xml version=\"1.0\"?><metadata>{}</metadata>", packages.concat());
-        let (root, asked) = (names("zlib\n/usr/bin/m4\n(lua or guile)\n"), names("gcc\n"));
-        Packages::of_xml(xml.as_bytes()).unwrap().bearing(&root, &asked)
+        let repo = Packages::of_xml(xml.as_bytes()).unwrap();
+        let plays = playing(names("zlib\n/usr/bin/m4\n(lua or guile)\ngcc\n"), &[&repo]).unwrap();
+        repo.bearing(&plays)
     }
 
     #[test]
     fn only_what_could_come_into_a_root_bears_on_it() {
         let zlib = package("zlib", "1", "");
-        let base = bearing(&[zlib.clone()]);
+        let base = bearing(std::slice::from_ref(&zlib));
         assert_eq!(base, bearing(&[zlib.clone(), package("hello", "2", "<file>/usr/bin/hello</file>")]));
         assert_eq!(
             base,
@@ -193,6 +226,29 @@ mod tests {
             assert_ne!(base, bearing(&[zlib.clone(), other.clone()]), "{other}");
         }
         assert_ne!(base, bearing(&[]));
+    }
+
+    #[test]
+    fn what_a_package_in_question_wants_plays_a_part_in_whatever_repo_it_is() {
+        let wants = |name: &str, kind: &str, want: &str| {
+            let rest = format!("<rpm:{kind}><rpm:entry name=\"{want}\"/></rpm:{kind}>");
+            let xml = format!("<metadata>{}</metadata>", package(name, "1", &rest));
+            Packages::of_xml(xml.as_bytes()).unwrap()
+        };
+        let (first, second) = (wants("gcc", "requires", "(isl if mpc)"), wants("isl", "recommends", "gmp"));
+        let plays = playing(names("gcc"), &[&second, &first]).unwrap();
+        for name in ["gcc", "isl", "mpc", "gmp"] {
+            assert!(plays.contains(name), "{name}: {plays:?}");
+        }
+        assert!(!playing(names("zlib"), &[&second, &first]).unwrap().contains("gmp"));
+    }
+
+    #[test]
+    fn nothing_is_said_where_a_path_plays_a_part_that_no_main_index_names() {
+        for (path, known) in [("/usr/bin/m4", true), ("/etc/passwd", true), ("/usr/share/misc/magic", false)]
+        {
+            assert_eq!(playing(names(path), &[]).is_some(), known, "{path}");
+        }
     }
 
     #[test]

@@ -155,7 +155,11 @@ impl Bench<'_> {
         let slice = Slice { file: &place, offset: 0, size: content.len() as u64 };
         let digest = Digest::of(content);
         let upload = async { self.client.file(name, &digest, slice).await.map_err(Halt::from) };
-        self.unless_interrupted(upload).await
+        // The package has no part in it.
+        self.unless_interrupted(upload).await.map_err(|halt| match halt {
+            Halt::Package(why) => Halt::Farm(why),
+            Halt::Farm(_) | Halt::Interrupted => halt,
+        })
     }
 
     /// Uploads the files that came out of a container.

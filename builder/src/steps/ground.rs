@@ -14,7 +14,7 @@ use super::bench::Bench;
 use super::repos;
 use crate::halt::{Halt, OrFarm as _};
 use crate::needs::Needs;
-use crate::roots::bearing::{Names, Packages};
+use crate::roots::bearing::{self, Names, Packages};
 use crate::roots::{Ground, Seen};
 use crate::snapshot;
 
@@ -83,27 +83,50 @@ impl Basis {
         if other.exact != self.exact || !other.snapshots.keys().eq(self.snapshots.keys()) {
             return Ok(false);
         }
-        for (name, snapshot) in &mut self.snapshots {
-            let Some(then) = other.snapshots.get(name) else { return Ok(false) };
-            if then.packages == snapshot.all {
-                continue;
-            }
-            let now = snapshot.bearing(bench, names, &self.asked).await?;
-            if now.is_none() || now != then.bearing {
-                return Ok(false);
-            }
+        // Without an index it is no repo, and dnf is to say so.
+        let is_unchanged = |(name, now): (&String, &Snapshot)| {
+            now.primary.is_some() && other.snapshots.get(name).is_some_and(|then| then.packages == now.all)
+        };
+        if self.snapshots.iter().all(is_unchanged) {
+            return Ok(true);
         }
-        Ok(true)
+        let now = self.bearing(bench, names).await?;
+        Ok(now.is_some_and(|now| {
+            other
+                .snapshots
+                .iter()
+                .all(|(name, then)| then.bearing.is_some() && then.bearing.as_ref() == now.get(name))
+        }))
     }
 
     /// What the root came out of, now that it is there.
     pub(super) async fn ground(mut self, bench: &Bench<'_>, names: &Names) -> Result<Ground, Halt> {
-        let mut snapshots = BTreeMap::new();
-        for (name, snapshot) in &mut self.snapshots {
-            let bearing = snapshot.bearing(bench, names, &self.asked).await?;
-            snapshots.insert(name.clone(), Seen { packages: snapshot.all.clone(), bearing });
+        let mut bearing = self.bearing(bench, names).await?.unwrap_or_default();
+        let seen = |(name, snapshot): (String, Snapshot)| {
+            let bearing = bearing.remove(&name);
+            (name, Seen { packages: snapshot.all, bearing })
+        };
+        Ok(Ground { exact: self.exact, snapshots: self.snapshots.into_iter().map(seen).collect() })
+    }
+
+    /// A digest for each snapshot over those of its packages that bear on a root in which these names play a part; `None`
+    /// if that cannot be told.
+    async fn bearing(
+        &mut self,
+        bench: &Bench<'_>,
+        names: &Names,
+    ) -> Result<Option<BTreeMap<String, Digest>>, Halt> {
+        for snapshot in self.snapshots.values_mut() {
+            if let (None, Some(file)) = (&snapshot.packages, &snapshot.primary) {
+                snapshot.packages = read(bench, &snapshot.source, file).await?;
+            }
         }
-        Ok(Ground { exact: self.exact, snapshots })
+        let repos: Option<Vec<(&String, &Packages)>> =
+            self.snapshots.iter().map(|(name, snapshot)| Some((name, snapshot.packages.as_ref()?))).collect();
+        let Some(repos) = repos else { return Ok(None) };
+        let packages: Vec<&Packages> = repos.iter().map(|(_, packages)| *packages).collect();
+        let Some(plays) = bearing::playing(names | &self.asked, &packages) else { return Ok(None) };
+        Ok(Some(repos.into_iter().map(|(name, packages)| (name.clone(), packages.bearing(&plays))).collect()))
     }
 
     /// Are the repos outside the farm still what they were? They may change while something is installed from them.
@@ -112,7 +135,9 @@ impl Basis {
     }
 }
 
-/// The digest over everything that must be equal. The names of files and the release of the package are not in it.
+/// The digest over everything that must be equal. The names of files and the release of the package are not in it, nor
+/// are the recipe's macros: dnf reads what the source package requires from its header, in which all macros are
+/// expanded, and scriptlets do not get them.
 fn exact(
     sharing: &Sharing,
     parent: &str,
@@ -148,18 +173,6 @@ impl Snapshot {
         let primary = manifest.files.iter().find(|file| file.path.ends_with("primary.xml.gz"));
         let all = Digest::of(packages.join("\n").as_bytes());
         Self { source: source.clone(), all, primary: primary.cloned(), packages: None }
-    }
-
-    async fn bearing(
-        &mut self,
-        bench: &Bench<'_>,
-        names: &Names,
-        asked: &Names,
-    ) -> Result<Option<Digest>, Halt> {
-        if let (None, Some(file)) = (&self.packages, &self.primary) {
-            self.packages = read(bench, &self.source, file).await?;
-        }
-        Ok(self.packages.as_ref().map(|packages| packages.bearing(names, asked)))
     }
 }
 

@@ -65,7 +65,8 @@ struct Inner {
     failing: u32,
     /// Answers to swallow after the call was taken in.
     swallowing: u32,
-    refuse_files: bool,
+    /// The end of the names of files that are too large.
+    too_large: Option<&'static str>,
     /// The builder's name and the digest of its secret.
     builder: (String, Option<Digest>),
     /// The one-time token that lets it in, and the secret it came with.
@@ -181,8 +182,9 @@ impl Hub {
         self.state().swallowing = answers;
     }
 
-    pub(crate) fn refuse_files(&self) {
-        self.state().refuse_files = true;
+    /// From now on files with names that end so are too large.
+    pub(crate) fn refuse_files(&self, ending: &'static str) {
+        self.state().too_large = Some(ending);
     }
 }
 
@@ -364,7 +366,7 @@ async fn file(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
-    if state.lock().unwrap().refuse_files {
+    if state.lock().unwrap().too_large.is_some_and(|ending| key["name"].ends_with(ending)) {
         let problem = Json(serde_json::json!({"title": "Too large", "detail": "it is larger than 5 bytes"}));
         return Ok((StatusCode::PAYLOAD_TOO_LARGE, problem).into_response());
     }

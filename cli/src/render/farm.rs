@@ -1,43 +1,10 @@
-//! The farm at a glance, its targets and tags.
+//! The farm's targets and tags.
 
-use std::fmt::Write as _;
-
-use farm::api::{StatusView, TagView, TargetView};
+use farm::api::{TagView, TargetView};
 use farm::sig::{Layer, Stage};
 
-use super::{Cell, Table, builders};
+use super::{Cell, Table};
 use crate::screen::{Look, Tone};
-
-/// The farm at a glance.
-#[must_use]
-pub fn status(view: &StatusView, look: &Look) -> String {
-    let mut text = String::new();
-    let you = view.you.as_deref().unwrap_or("nobody (no token)");
-    let _ = writeln!(text, "grange {}, and you are {you}", look.paint(Tone::Strong, &view.version));
-    let jobs: Vec<String> = view
-        .jobs
-        .iter()
-        .filter(|(phase, _)| phase.as_str() != "done")
-        .map(|(phase, count)| format!("{count} {phase}"))
-        .collect();
-    let jobs = if jobs.is_empty() { "none at work".to_owned() } else { jobs.join(", ") };
-    let _ = writeln!(
-        text,
-        "{} open, jobs: {jobs}; {} under way",
-        count(view.open_requests, "build"),
-        count(view.open_promotions, "promotion")
-    );
-    for nobody in &view.nobody {
-        let _ = writeln!(text, "{} {nobody}", look.paint(Tone::Busy, "warning:"));
-    }
-    text.push('\n');
-    text.push_str(&builders(&view.builders, look));
-    text
-}
-
-fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
 
 /// A listing of targets; with `in_full` also what each builds from.
 #[must_use]

@@ -2,24 +2,26 @@
 
 mod build;
 mod builders;
-mod chain;
 mod buildroot;
+mod chain;
 mod farm;
 mod promotion;
 mod sig;
+mod status;
 mod table;
 mod time;
 mod why;
 mod words;
 
 pub use build::{builds, request};
+pub use builders::{builder, builders};
 pub use buildroot::{lock, lock_diff};
 pub use chain::{chain, chain_gist, chain_news, layers};
-pub use builders::{builder, builders};
-pub use farm::{status, tag, tags, targets};
+pub use farm::{tag, tags, targets};
 use promotion::standing;
 pub use promotion::{nvrs, promotion, promotions};
 pub use sig::{plan, sig, sigs};
+pub use status::status;
 pub use table::{Cell, Table};
 pub use time::{ago, ahead, clock, expiry, span};
 pub use why::why;

@@ -47,6 +47,19 @@ impl Tx {
             .collect()
     }
 
+    /// Of the newest `among` jobs those that had an attempt which came to nothing for a reason of the farm's own, newest
+    /// first, at most `most`. Bounded, because everybody may ask for it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn troubled(&mut self, among: u32, most: u32) -> Result<Vec<Job>> {
+        let sql = "SELECT doc FROM job WHERE id IN (
+                       SELECT id FROM (SELECT id, avoid FROM job ORDER BY id DESC LIMIT $1) AS newest WHERE avoid <> ''
+                   ) ORDER BY id DESC LIMIT $2";
+        let rows = fetch!(fetch_all, self, (String,), sql, i64::from(among), i64::from(most))?;
+        rows.into_iter().map(|(doc,)| from_doc("job", &doc)).collect()
+    }
+
     /// Every job with its newest turn.
     ///
     /// # Errors

@@ -109,9 +109,6 @@ pub struct Project {
     /// Labels a builder must have to do its jobs.
     #[serde(default)]
     pub labels: BTreeSet<String>,
-    /// May compilers use a cache that the target's builds share on each builder?
-    #[serde(default)]
-    pub ccache: bool,
 }
 
 /// A repo outside the farm.

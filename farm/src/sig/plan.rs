@@ -62,7 +62,7 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
         put(
             format!("target {}", project.target()),
             format!(
-                "builds on {} for {}, results go to {}, {}, {} ccache, limits {}",
+                "builds on {} for {}, results go to {}, {}, limits {}",
                 project.image,
                 join(&project.arches),
                 project.tag(Stage::Candidate),
@@ -71,7 +71,6 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
                 } else {
                     format!("on builders labelled {}", join(&project.labels))
                 },
-                if project.ccache { "with" } else { "without" },
                 serde_json::to_string(&project.limits).unwrap_or_default(),
             ),
         );
@@ -136,7 +135,6 @@ dist = '9s'
 arches = ['x86_64', 'aarch64']
 packages = ['hello', 'greeter']
 labels = ['ssd', 'big']
-ccache = true
 image = 'image:$arch'
 macros = { vendor = 'Demo', dist = '.demo' }
 branches = ['c9s-sig-demo-next']

@@ -116,8 +116,6 @@ struct ProjectEntry {
     limits: Option<Limits>,
     #[serde(default)]
     labels: Vec<Spanned<String>>,
-    #[serde(default)]
-    ccache: bool,
 }
 
 #[derive(Deserialize)]
@@ -328,7 +326,6 @@ impl Reader<'_> {
             scratch_days: entry.retention.scratch_days,
             limits: entry.limits.unwrap_or_default(),
             labels: BTreeSet::new(),
-            ccache: entry.ccache,
         };
         if project.arches.is_empty() {
             self.fault(

@@ -226,7 +226,7 @@ fn of_waiting(facts: &Facts<'_>, job: &Job, not_before: Stamp) -> Why {
         let sig = &job.sig;
         return Why {
             code: WhyCode::HeldByCap,
-            sentence: format!("{what}: {sig} has {running} jobs at work there, and may have {cap}"),
+            sentence: format!("{what}: {sig} has {running} of its {cap} jobs at work there"),
             next: Some(format!("wait, or raise `cap` in the [share] of {sig}'s template")),
             ..times
         };

@@ -183,6 +183,15 @@ impl Bus {
         }
     }
 
+    /// How many messages are set aside, for people to look at; `None` when nobody says so within the configured time.
+    /// A bus inside a process sets nothing aside but in its log.
+    pub async fn dead_letters(&self) -> Option<u32> {
+        match self {
+            Bus::Local(_) => Some(0),
+            Bus::Amqp(amqp) => amqp.dead_letters().await,
+        }
+    }
+
     /// Tells changes of state to the outside, in this order. `Ok` means that the bus answers for all of them.
     ///
     /// # Errors

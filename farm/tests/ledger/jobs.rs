@@ -18,6 +18,7 @@ on_both!(
     contract_what_is_overdue_is_found,
     contract_a_cancelled_job_is_recalled_until_its_builder_confirms,
     contract_a_builder_that_does_not_take_offers_is_avoided,
+    contract_jobs_the_farm_failed_are_found_among_the_newest,
 );
 
 async fn contract_a_job_walks_from_the_backlog_to_its_end(db: Db) {
@@ -183,4 +184,24 @@ async fn contract_a_builder_that_does_not_take_offers_is_avoided(db: Db) {
     step(&db, &one, Event::Lapse, later(60_000)).await.unwrap();
     let backlog = db.read().await.unwrap().backlog(later(60_000), 9).await.unwrap();
     assert_eq!(backlog[0].avoid, ["deaf"], "or it would be offered to the same builder for ever");
+}
+
+async fn contract_jobs_the_farm_failed_are_found_among_the_newest(db: Db) {
+    let jobs: Vec<_> = (1..=4).map(|number| job(number, id(9))).collect();
+    insert(&db, &jobs).await;
+    for failed in [&jobs[0], &jobs[1], &jobs[3]] {
+        step(&db, failed, offer("b1"), NOON).await.unwrap();
+        step(&db, failed, claim(1, "b1", "token"), NOON).await.unwrap();
+        let outcome = Outcome::FailedByFarm { reason: "the disk is full".to_owned() };
+        step(&db, failed, Event::Finish { turn: 1, token: digest("token"), outcome }, later(1))
+            .await
+            .unwrap();
+    }
+    let mut tx = db.read().await.unwrap();
+    let mut found = async |among, most| {
+        tx.troubled(among, most).await.unwrap().iter().map(|job| job.id).collect::<Vec<JobId>>()
+    };
+    assert_eq!(found(100, 100).await, [jobs[3].id, jobs[1].id, jobs[0].id]);
+    assert_eq!(found(100, 2).await, [jobs[3].id, jobs[1].id]);
+    assert_eq!(found(3, 100).await, [jobs[3].id, jobs[1].id], "the oldest is not looked at");
 }

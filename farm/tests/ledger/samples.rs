@@ -80,7 +80,6 @@ pub(crate) fn job(number: i64, request: RequestId) -> Job {
             repos: Vec::new(),
             macros: BTreeMap::new(),
             limits: Limits::default(),
-            ccache: false,
             sharing: None,
         },
         turn: 0,
@@ -172,7 +171,6 @@ pub(crate) fn sig(name: &str) -> Sig {
         scratch_days: 14,
         limits: Limits::default(),
         labels: std::collections::BTreeSet::new(),
-        ccache: false,
     };
     Sig {
         name: name.to_owned(),

@@ -59,7 +59,6 @@ pub(crate) fn job(number: u64, kind: JobKind, arch: Arch) -> Job {
             repos: Vec::new(),
             macros: std::collections::BTreeMap::new(),
             limits: farm::recipe::Limits::default(),
-            ccache: false,
             sharing: None,
         },
         turn: 0,

@@ -71,6 +71,12 @@ async fn what_cannot_be_read_is_set_aside_and_what_is_behind_it_arrives() {
     }
     bus.offer("b1", offer(2)).await;
     assert_eq!(timeout(LONG, offers.next()).await.unwrap().settled().await.job, offer(2).job);
+    let counted = async {
+        while bus.dead_letters().await != Some(4) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, counted).await.unwrap();
     for (says, body) in [
         ("its version is 9, and this program knows version 1", &good[..]),
         ("its JSON is unreadable", b"{\"job\":"),

@@ -11,9 +11,9 @@ use farm::request::{Request, Status};
 use super::auth::Caller;
 use super::extract::{Json, Path};
 use super::view;
+use crate::present::warnings;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
-use crate::present::warnings;
 use crate::{chains, intake};
 
 /// Asks for builds of several commits: all are queued, or none.

@@ -1,7 +1,10 @@
 //! The farm at a glance.
 
 use axum::extract::State;
-use farm::api::StatusView;
+use farm::api::{QueueView, StatusView, TroubleView, Untold};
+use farm::job::Job;
+use farm::ledger::{Outbox, Queue, Tx};
+use farm::promotion::{Promotion, PromotionState};
 
 use super::auth::MaybeCaller;
 use super::extract::Json;
@@ -9,6 +12,11 @@ use super::view;
 use crate::present::nobody_for_any;
 use crate::problem::Answer;
 use crate::state::Hub;
+
+/// The newest jobs, among which troubles are looked for.
+const NEWEST_JOBS: u32 = 1_000;
+/// Most troubles that are told.
+const MOST_TROUBLES: u32 = 10;
 
 /// The farm at a glance.
 ///
@@ -20,6 +28,8 @@ pub(super) async fn status(
 ) -> Answer<Json<StatusView>> {
     let mut tx = hub.db.read().await?;
     let community = tx.community().await?;
+    let Outbox { events, oldest } = tx.outbox().await?;
+    let queue = |Queue { sig, arch, jobs, oldest }| QueueView { sig, arch, jobs, oldest };
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         jobs: tx.jobs_by_phase().await?,
@@ -27,6 +37,45 @@ pub(super) async fn status(
         open_promotions: tx.unsettled_promotions().await?.len(),
         builders: view::builders(&hub, &mut tx).await?,
         nobody: nobody_for_any(&hub, &mut tx, &community).await?,
+        queues: tx.queues().await?.into_iter().map(queue).collect(),
+        unapproved: unapproved(&mut tx).await?,
+        untold: Untold { events, oldest },
+        bus_away: !hub.bus.is_up(),
+        troubles: troubles(tx.troubled(NEWEST_JOBS, MOST_TROUBLES).await?),
         you: you.map(|person| person.name),
     }))
+}
+
+/// The promotions that miss nothing but a release manager's word.
+async fn unapproved(tx: &mut Tx) -> Answer<Vec<Promotion>> {
+    let mut waiting = Vec::new();
+    for id in tx.unsettled_promotions().await? {
+        if let Some(promotion) = tx.promotion(id).await?.map(|kept| kept.value)
+            && matches!(promotion.state, PromotionState::Ready { .. })
+            && promotion.approver.is_none()
+        {
+            waiting.push(promotion);
+        }
+    }
+    Ok(waiting)
+}
+
+/// The attempts of these jobs that came to nothing, the latest first.
+fn troubles(jobs: Vec<Job>) -> Vec<TroubleView> {
+    let of_job = |job: Job| {
+        let (label, phase) = (job.kind.label(), job.phase().to_owned());
+        let view = move |attempt| TroubleView {
+            job: job.id,
+            request: job.request,
+            label: label.clone(),
+            arch: job.arch,
+            attempt,
+            phase: phase.clone(),
+        };
+        job.history.into_iter().map(view)
+    };
+    let mut troubles: Vec<TroubleView> = jobs.into_iter().flat_map(of_job).collect();
+    troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.attempt.ended));
+    troubles.truncate(MOST_TROUBLES as usize);
+    troubles
 }

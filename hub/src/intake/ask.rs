@@ -41,6 +41,7 @@ pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answ
     let mut tx = hub.db.write().await?;
     insert(&mut tx, &request, job.as_ref()).await?;
     tx.commit().await?;
+    note(&request);
     hub.hurry().await;
     Ok(request.id)
 }
@@ -66,6 +67,7 @@ pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: I
     let mut tx = hub.db.write().await?;
     insert(&mut tx, &request, None).await?;
     tx.commit().await?;
+    note(&request);
     hub.hurry().await;
     Ok(request.id)
 }
@@ -122,6 +124,7 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
     let mut tx = hub.db.write().await?;
     insert(&mut tx, &request, job.as_ref()).await?;
     tx.commit().await?;
+    note(&request);
     hub.hurry().await;
     Ok(request.id)
 }
@@ -132,18 +135,29 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
 /// That it is over already, or that the person may not.
 pub async fn cancel(hub: &Hub, person: &Person, id: RequestId) -> Answer<()> {
     let mut tx = hub.db.write().await?;
-    let stops = stop(hub, &mut tx, person, id).await?.ok_or_else(|| {
-        Problem::conflict(format!("{id} is over already"), "there is nothing to cancel")
-    })?;
+    let stops = stop(hub, &mut tx, person, id)
+        .await?
+        .ok_or_else(|| Problem::conflict(format!("{id} is over already"), "there is nothing to cancel"))?;
     tx.commit().await?;
+    tracing::info!(request = %id, by = person.name, "a request is cancelled");
     tell(&hub.bus, stops).await;
     hub.hurry().await;
     Ok(())
 }
 
+fn note(request: &Request) {
+    let Request { id, package, target, by, kind, .. } = request;
+    tracing::info!(request = %id, package, target, by, kind = kind.label(), "a request is taken in");
+}
+
 /// Stops a request within a transaction. Gives the turns whose builders are to be told once it is committed; `None` when
 /// the request is over already.
-pub(super) async fn stop(hub: &Hub, tx: &mut Tx, person: &Person, id: RequestId) -> Answer<Option<Vec<Stop>>> {
+pub(super) async fn stop(
+    hub: &Hub,
+    tx: &mut Tx,
+    person: &Person,
+    id: RequestId,
+) -> Answer<Option<Vec<Stop>>> {
     tx.lock_request(id).await?;
     let request = tx.request(id).await?.ok_or_else(|| Problem::not_found("build", id))?;
     if request.closed.is_some() {
@@ -262,7 +276,12 @@ pub(super) fn target<'a>(community: &'a Community, name: &str) -> Answer<&'a Pro
     })
 }
 
-pub(super) fn may_build(community: &Community, person: &Person, project: &Project, package: &str) -> Answer<()> {
+pub(super) fn may_build(
+    community: &Community,
+    person: &Person,
+    project: &Project,
+    package: &str,
+) -> Answer<()> {
     require_role(community, person, &project.sig, Role::Maintainer)?;
     if project.packages.contains(package) {
         return Ok(());

@@ -33,7 +33,9 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
         match step(hub, id, &mut round).await {
             Ok(Progress::Made) => progress = Progress::Made,
             Ok(Progress::None) => {}
-            Err(problem) => super::log("a request", &problem),
+            Err(problem) => {
+                tracing::info_span!("keeper", request = %id).in_scope(|| super::log("a request", &problem))
+            }
         }
     }
     Ok(progress)
@@ -139,7 +141,12 @@ pub(super) async fn read_source(hub: &Hub, srpm: &Input) -> Answer<Result<rpms::
 }
 
 /// Waits for the builds it needs, then puts one job for each architecture into the backlog.
-async fn plan_builds(hub: &Hub, request: &Kept<Request>, jobs: &[Job], round: &mut Round) -> Answer<Progress> {
+async fn plan_builds(
+    hub: &Hub,
+    request: &Kept<Request>,
+    jobs: &[Job],
+    round: &mut Round,
+) -> Answer<Progress> {
     let fail = |reason: String| close(hub, request, Verdict::Failed { reason });
     let srpm = match source_rpm(hub, request, jobs).await? {
         Ok(srpm) => srpm,

@@ -12,8 +12,8 @@ use farm::request::{Closed, Request, Verdict};
 use farm::sig::Stage;
 use farm::snapshot::{Rpm, RpmKind};
 
-use super::{Progress, roots};
 use super::builds::{close, read_source, source_rpm};
+use super::{Progress, roots};
 use crate::problem::{Answer, Problem};
 use crate::rpms::{self, ReadRpm, RpmError};
 use crate::state::Hub;
@@ -152,10 +152,11 @@ async fn built_rpms(
         }
         let mut here = BTreeSet::new();
         for file in files {
-            let ReadRpm { rpm, provides: names, files: paths, .. } = match read_built(hub, job, &file, source_name).await? {
-                Ok(read) => read,
-                Err(reason) => return Ok(Err(format!("{} from {}: {reason}", file.name, job.arch))),
-            };
+            let ReadRpm { rpm, provides: names, files: paths, .. } =
+                match read_built(hub, job, &file, source_name).await? {
+                    Ok(read) => read,
+                    Err(reason) => return Ok(Err(format!("{} from {}: {reason}", file.name, job.arch))),
+                };
             if !here.insert(rpm.nevra.to_string()) {
                 return Ok(Err(format!("{} came twice out of the build on {}", rpm.nevra, job.arch)));
             }

@@ -39,7 +39,8 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
                 if matches!(problem, Problem::Internal(_)) {
                     hub.troubles.failed(&what, 0, Instant::now());
                 }
-                super::log("a promotion", &problem);
+                tracing::info_span!("keeper", promotion = %id)
+                    .in_scope(|| super::log("a promotion", &problem));
             }
         }
     }

@@ -34,14 +34,15 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
                 if matches!(problem, Problem::Internal(_)) {
                     hub.troubles.failed(&repo.tag, repo.wanted, Instant::now());
                 }
-                super::log("a candidate repo", &problem);
+                tracing::info_span!("keeper", repo = repo.tag)
+                    .in_scope(|| super::log("a candidate repo", &problem));
             }
         }
     }
     let repos = hub.db.read().await?.repos().await?;
     for repo in repos {
         if let Err(problem) = follow_pointer(hub, &repo.tag).await {
-            super::log("a repo's tree", &problem);
+            tracing::info_span!("keeper", repo = repo.tag).in_scope(|| super::log("a repo's tree", &problem));
         }
     }
     Ok(progress)

@@ -165,7 +165,6 @@ impl Bench {
                 }],
                 macros: Default::default(),
                 limits,
-                ccache: false,
                 sharing: None,
             },
             turn: 0,

@@ -12,3 +12,4 @@ mod logs;
 mod lookaside;
 mod pages;
 mod pushes;
+mod status;

@@ -37,7 +37,6 @@ pub(crate) fn job(minter: &mut Minter, dice: &Dice, request: RequestId, sig: &st
             repos: Vec::new(),
             macros: BTreeMap::new(),
             limits: Limits { memory_mb, ..Limits::default() },
-            ccache: false,
             sharing: None,
         },
         turn: 0,

@@ -136,7 +136,6 @@ pub(crate) fn job(number: u64, sig: &str) -> Job {
             repos: Vec::new(),
             macros: BTreeMap::new(),
             limits: Limits::default(),
-            ccache: false,
             sharing: None,
         },
         turn: 0,

@@ -21,9 +21,9 @@ async fn the_database_is_killed_and_no_job_notices() {
             moment().await;
         }
         database.kill();
-        sleep(farm.lease() * 5 / 2).await;
+        sleep(farm.lease() * 9 / 4).await;
         database.start().await;
-        sleep(farm.lease() * 3 / 2).await;
+        sleep(farm.lease() / 2).await;
         farm.scratch("quick-one").await;
         farm.land.yard.go();
         moment().await;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use farm::job::Patience;
 use tests::processes::{Account, Ground, ProcessFarm, Setup, rounds};
 use tests::{Proxy, Weather};
 use tokio::time::sleep;
@@ -11,7 +12,7 @@ use crate::{JOBS, moment};
 
 /// How long a line swallows everything: longer than two heartbeats, so that it is noticed.
 const SWALLOWING: Duration = Duration::from_secs(8);
-const SLOW: Weather = Weather::Slow { delay: Duration::from_millis(30), rate: 2 * 1024 * 1024 };
+const SLOW: Weather = Weather::Slow { delay: Duration::from_millis(5), rate: 2 * 1024 * 1024 };
 
 fn server(url: &str) -> SocketAddr {
     let url: url::Url = url.parse().unwrap();
@@ -28,6 +29,8 @@ async fn lines_are_cut_and_slow_and_every_job_runs_once() {
         let setup = Setup {
             ledger_through: Some(ledger.address),
             broker_through: Some(broker.address),
+            // None of these faults lasts as long as a lease does in production.
+            patience: Patience::default(),
             ..Setup::default()
         };
         let mut farm = ProcessFarm::new(ground, setup).await;

@@ -35,13 +35,13 @@ async fn hubs_and_schedulers_are_killed_and_no_job_notices() {
         for hub in &mut farm.hubs {
             hub.kill();
         }
-        sleep(farm.lease() * 5 / 2).await;
+        sleep(farm.lease() * 9 / 4).await;
         for process in farm.schedulers.iter_mut().chain(&mut farm.hubs) {
             process.kill();
             process.start();
         }
         // A lease that ran out wrongly would be noticed by now.
-        sleep(farm.lease() * 3 / 2).await;
+        sleep(farm.lease() / 2).await;
         farm.land.yard.go();
         farm.settles().await;
         everything_was_heard(&farm, &heard).await;
@@ -71,7 +71,8 @@ async fn listen(farm: &ProcessFarm) -> Heard {
 async fn everything_was_heard(farm: &ProcessFarm, heard: &Heard) {
     let missing = farm.until("every change is told", async |farm| {
         let told = farm.db.read().await.ok()?.events(1).await.ok()?.is_empty();
-        let missing = missing(farm, &heard.lock().unwrap().clone()).await;
+        let until_now = heard.lock().unwrap().clone();
+        let missing = missing(farm, &until_now).await;
         (told && missing.is_empty()).then_some(missing)
     });
     assert!(missing.await.is_empty());

@@ -37,6 +37,8 @@ pub struct Amqp {
     publisher: Publisher,
     nudges: OnceLock<Tap>,
     nudged: Arc<Notify>,
+    /// How long the broker may take to answer.
+    patience: Duration,
 }
 
 /// One reader of a builder's queue.
@@ -58,8 +60,16 @@ impl Reader {
 impl Amqp {
     pub(super) fn connect(config: &AmqpConfig) -> Result<Self, BusError> {
         let line = Line::keep(config)?;
-        let publisher = Publisher::new(line.clone(), Duration::from_millis(config.send_ms.max(1)));
-        Ok(Self { line, publisher, nudges: OnceLock::new(), nudged: Arc::default() })
+        let patience = Duration::from_millis(config.send_ms.max(1));
+        let publisher = Publisher::new(line.clone(), patience);
+        Ok(Self { line, publisher, nudges: OnceLock::new(), nudged: Arc::default(), patience })
+    }
+
+    pub(super) async fn dead_letters(&self) -> Option<u32> {
+        let link = self.line.now()?;
+        let counted =
+            tokio::time::timeout(self.patience, topology::dead_letters(&link.connection, self.line.names()));
+        counted.await.ok()?.ok()
     }
 
     pub(super) fn is_up(&self) -> bool {

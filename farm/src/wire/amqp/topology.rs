@@ -34,6 +34,9 @@ const MOST_STOPS: i32 = 10_000;
 /// lapses its offer anyway, and a builder that is off for an hour would bury everything else.
 const REASONS_TO_KEEP: [&str; 3] = ["rejected", "delivery_limit", "maxlen"];
 
+/// What AMQP calls the code of an ordinary goodbye.
+const REPLY_SUCCESS: u16 = 200;
+
 /// The names of what we make.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
@@ -113,6 +116,15 @@ async fn declare(channel: &Channel, names: &Names) -> Result<()> {
     // Classic: it is worth nothing after a restart of the broker, and a nudge must be quick.
     let arguments = table(&[("x-max-length", number(MOST_NUDGES))]);
     declare_durable(channel, &names.nudges, arguments).await
+}
+
+/// How many messages are set aside. On a channel of its own: asking for a queue that is gone breaks the channel.
+pub(super) async fn dead_letters(connection: &Connection, names: &Names) -> Result<u32> {
+    let channel = connection.create_channel().await?;
+    let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare(names.dead().into(), look, FieldTable::default()).await?;
+    let _closed_or_gone_anyway = channel.close(REPLY_SUCCESS, "counted".into()).await;
+    Ok(queue.message_count())
 }
 
 /// Makes a builder's queue, bound for exactly these architectures.
