@@ -52,6 +52,7 @@ pub(crate) fn rpmbuild(tail: &str, log: &str) -> String {
 
 /// Why dnf failed, and whether the packages are to blame (otherwise: the repos, hence the farm).
 pub(crate) fn dnf(tail: &str, log: &str) -> Result<String, String> {
+    const SPACE: [&str; 2] = ["No space left on device", "more space needed on"];
     const REPOS: [&str; 5] = [
         "Failed to download metadata",
         "Errors during downloading metadata",
@@ -67,6 +68,9 @@ pub(crate) fn dnf(tail: &str, log: &str) -> Result<String, String> {
         "conflicts with",
     ];
     let find = |marks: &[&str]| marks.iter().find_map(|mark| tail.lines().find(|line| line.contains(mark)));
+    if let Some(line) = find(&SPACE) {
+        return Err(format!("dnf has no room for what it installs: {}; see {log}", sentence(line)));
+    }
     if let Some(line) = find(&REPOS) {
         return Err(format!(
             "dnf cannot read a repo: {}; see {log}",

@@ -172,9 +172,14 @@ class Farm:
         connection = getattr(self.local, "connection", None)
         if connection is None:
             connection = self.local.connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        text = answer.read()
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException):
+            # One that broke in the middle of a call cannot be used again.
+            self.local.connection = None
+            raise
         assert answer.status < 300, f"{method} {path}: {answer.status} {text[:300]!r}"
         return json.loads(text) if text else None
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 use crate::ids::JobId;
 use crate::message::Presence;
+use crate::recipe::Limits;
 use crate::stamp::Stamp;
 use crate::why::span;
 
@@ -250,11 +251,13 @@ pub enum Running {
 }
 
 /// Says that nobody builds for an architecture, and why: `None` as soon as one builder can, be it busy or not.
-/// A builder counts when it carries all of `labels`; after `silent_after` without a report it is taken for gone.
+/// A builder counts when it carries all of `labels` and has the memory and disk of `limits`; after `silent_after` without a
+/// report it is taken for gone.
 #[must_use]
 pub fn nobody_builds(
     arch: Arch,
     labels: &BTreeSet<String>,
+    limits: &Limits,
     builders: &[Builder],
     now: Stamp,
     silent_after: Duration,
@@ -268,8 +271,24 @@ pub fn nobody_builds(
         .filter(|builder| builder.runs(arch).is_some() && labels.is_subset(&builder.labels))
         .map(|builder| (builder, builder.condition(0, now, silent_after)))
         .collect();
-    if able.iter().any(|(_, condition)| matches!(condition, Condition::Free { .. })) {
+    let fits = |builder: &Builder| {
+        // One that has not said what it has may have enough.
+        (builder.memory_mb == 0 || builder.memory_mb >= limits.memory_mb)
+            && (builder.disk_mb == 0 || builder.disk_mb >= limits.disk_mb)
+    };
+    if able.iter().any(|(builder, condition)| matches!(condition, Condition::Free { .. }) && fits(builder)) {
         return None;
+    }
+    if let Some((largest, _)) = able
+        .iter()
+        .filter(|(_, condition)| matches!(condition, Condition::Free { .. }))
+        .max_by_key(|(builder, _)| (builder.memory_mb, builder.disk_mb))
+    {
+        let Limits { memory_mb, disk_mb, .. } = limits;
+        return Some(format!(
+            "no {kind} has {memory_mb} MiB of memory and {disk_mb} MiB of disk for one job; the largest, {}, has {} and {}",
+            largest.name, largest.memory_mb, largest.disk_mb
+        ));
     }
     let Some(last_seen) = able.iter().map(|(builder, _)| builder.seen).max() else {
         return Some(format!("no {kind} has ever joined"));

@@ -31,7 +31,20 @@ pub enum Outcome {
     },
 }
 
+/// Bytes of a reason that are kept: it is a sentence, not a log.
+const LONGEST_REASON: usize = 2_000;
+
 impl Outcome {
+    /// The outcome with a reason no longer than a sentence may be: builders are not trusted to be brief.
+    #[must_use]
+    pub fn brief(self) -> Outcome {
+        match self {
+            Outcome::FailedByPackage { reason } => Outcome::FailedByPackage { reason: cut(reason) },
+            Outcome::FailedByFarm { reason } => Outcome::FailedByFarm { reason: cut(reason) },
+            Outcome::Passed | Outcome::Cancelled { .. } | Outcome::Lost { .. } => self,
+        }
+    }
+
     /// Did the work succeed?
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -48,5 +61,28 @@ impl Outcome {
             Outcome::Cancelled { by } => format!("cancelled by {by}"),
             Outcome::Lost { tries } => format!("lost: {tries} builders started it and none came back"),
         }
+    }
+}
+
+fn cut(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        let end = (0..=LONGEST_REASON).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_where_a_character_ends() {
+        let long = Outcome::FailedByFarm { reason: "é".repeat(LONGEST_REASON) };
+        let Outcome::FailedByFarm { reason } = long.brief() else { panic!("another outcome") };
+        assert!(reason.len() <= LONGEST_REASON + '…'.len_utf8() && reason.ends_with("é…"));
+        let short = Outcome::FailedByPackage { reason: "no".to_owned() };
+        assert_eq!(short.clone().brief(), short);
     }
 }

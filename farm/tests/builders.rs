@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use farm::arch::Arch;
 use farm::builder::{Builder, Condition, Wish, easiest_first, nobody_builds};
+use farm::recipe::Limits;
 use farm::stamp::Stamp;
 
 const SILENT_AFTER: Duration = Duration::from_secs(15);
@@ -36,7 +37,7 @@ fn unseen(builder: Builder, for_ms: i64) -> Builder {
 }
 
 fn said(arch: Arch, builders: &[Builder]) -> Option<String> {
-    nobody_builds(arch, &BTreeSet::new(), builders, NOW, SILENT_AFTER)
+    nobody_builds(arch, &BTreeSet::new(), &Limits::default(), builders, NOW, SILENT_AFTER)
 }
 
 #[test]
@@ -78,7 +79,9 @@ fn a_busy_builder_is_somebody_and_one_without_the_label_is_nobody() {
     assert_eq!(said(Arch::X86_64, &[busy]), None);
     let labels = BTreeSet::from(["big".to_owned()]);
     let small = builder("b1", &[Arch::X86_64], &[]);
-    let nobody = |builders: &[Builder]| nobody_builds(Arch::X86_64, &labels, builders, NOW, SILENT_AFTER);
+    let nobody = |builders: &[Builder]| {
+        nobody_builds(Arch::X86_64, &labels, &Limits::default(), builders, NOW, SILENT_AFTER)
+    };
     let why = nobody(std::slice::from_ref(&small));
     assert_eq!(why.as_deref(), Some("no x86_64 builder labelled big has ever joined"));
     assert_eq!(nobody(&[Builder { labels: labels.clone(), ..small }]), None);

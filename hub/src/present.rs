@@ -24,8 +24,16 @@ pub(crate) async fn easiest_first(hub: &Hub, tx: &mut Tx, project: &Project) -> 
 /// When the ledger fails.
 pub(crate) async fn nobody_for(hub: &Hub, tx: &mut Tx, project: &Project) -> Answer<Vec<String>> {
     let builders = tx.builders().await?;
-    let nobody =
-        |arch: &Arch| builder::nobody_builds(*arch, &project.labels, &builders, hub.now(), silent_after(hub));
+    let nobody = |arch: &Arch| {
+        builder::nobody_builds(
+            *arch,
+            &project.labels,
+            &project.limits,
+            &builders,
+            hub.now(),
+            silent_after(hub),
+        )
+    };
     Ok(project.arches.iter().filter_map(nobody).collect())
 }
 

@@ -154,7 +154,14 @@ impl Survey<'_> {
         let busy = tx.usual_on(job.arch).await?.map(|usual| usual * ahead + usual * at_work / 2);
         let now = self.hub.now();
         Ok(Lane {
-            nobody: nobody_builds(job.arch, &job.labels, &self.builders, now, self.silent_after()),
+            nobody: nobody_builds(
+                job.arch,
+                &job.labels,
+                &job.recipe.limits,
+                &self.builders,
+                now,
+                self.silent_after(),
+            ),
             slots,
             free,
             cap: self.loads.share(&job.sig).cap.map(|cap| (running, cap)),

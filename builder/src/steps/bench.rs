@@ -137,7 +137,7 @@ impl Bench<'_> {
         };
         let before = log.size();
         let ended = self.tools.engine.run(&spec, &mut output, log, self.interrupts.stop()).await?;
-        let code = judge(&ended, limits)?;
+        let code = judge(task.step, &ended, limits)?;
         let tail = tail(log, before).or_farm("read a log again")?;
         Ok(Ran { container: ended.container, code, stream, tail })
     }
@@ -186,7 +186,7 @@ impl Bench<'_> {
 }
 
 /// The exit code, or why there is none that counts.
-fn judge(ended: &Ended, limits: &Limits) -> Result<i64, Halt> {
+fn judge(step: Step, ended: &Ended, limits: &Limits) -> Result<i64, Halt> {
     let reason = match ended.ending {
         Ending::Stopped => return Err(Halt::Interrupted),
         // A package may well survive the loss of a process, for example when it tests how much it can have.
@@ -198,7 +198,11 @@ fn judge(ended: &Ended, limits: &Limits) -> Result<i64, Halt> {
         Ending::OutputOverflow => too_much(limits),
         Ending::DiskOverflow => format!("no space left on the build's disk (limit {} MiB)", limits.disk_mb),
     };
-    Err(Halt::Package(reason))
+    Err(match step {
+        // What is installed is others' work, from repos and over lines that are the farm's.
+        Step::Dependencies | Step::Lock => Halt::Farm(format!("{step}: {reason}")),
+        Step::Srpm | Step::Build | Step::Install | Step::Suite => Halt::Package(reason),
+    })
 }
 
 fn too_much(limits: &Limits) -> String {
@@ -246,7 +250,11 @@ mod tests {
     use super::*;
 
     fn judged(ending: Ending, oom_killed: bool) -> Result<i64, Halt> {
-        judge(&Ended { container: ContainerId("c".to_owned()), ending, oom_killed }, &Limits::default())
+        judge(
+            Step::Build,
+            &Ended { container: ContainerId("c".to_owned()), ending, oom_killed },
+            &Limits::default(),
+        )
     }
 
     #[test]
@@ -259,6 +267,10 @@ mod tests {
         assert_eq!(judged(Ending::TimedOut, false), package("took longer than 4 h"));
         assert_eq!(judged(Ending::LogOverflow, false), package("wrote more than 64 MiB of log"));
         assert_eq!(judged(Ending::Stopped, true), Err(Halt::Interrupted));
+        let ended =
+            Ended { container: ContainerId("c".to_owned()), ending: Ending::TimedOut, oom_killed: false };
+        let installing = judge(Step::Dependencies, &ended, &Limits::default());
+        assert_eq!(installing, Err(Halt::Farm("dependencies: took longer than 4 h".to_owned())));
     }
 
     #[test]

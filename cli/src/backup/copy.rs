@@ -57,8 +57,13 @@ impl Copy {
         }
         if meta.is_dir() {
             fs::create_dir(to)?;
+            let mut names = Vec::new();
             for entry in fs::read_dir(from)? {
-                let name = entry?.file_name();
+                names.push(entry?.file_name());
+            }
+            // Of a git repo its refs before its objects: what a ref names is there by then, and is copied too.
+            names.sort_by_key(|name| (name == "objects", name.clone()));
+            for name in names {
                 if !is_unfinished(&name.to_string_lossy()) {
                     self.anything(&from.join(&name), &to.join(&name))?;
                 }

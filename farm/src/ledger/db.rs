@@ -18,6 +18,8 @@ const LITE_READERS: u32 = 4;
 const LITE_BUSY: &str = "5";
 /// Between two tries to open a file that is busy.
 const LITE_RETRY: Duration = Duration::from_millis(20);
+/// How long connections that are closed may take to say goodbye.
+const CLOSING: Duration = Duration::from_secs(5);
 /// Connections to PostgreSQL.
 const PG_CONNECTIONS: u32 = 16;
 
@@ -104,7 +106,7 @@ impl Db {
     fn other_schema(found: i64) -> LedgerError {
         let known = Self::known_schema();
         let fix = if found < known {
-            "run `grange admin migrate` of this program first, when every older grange has been stopped"
+            "run `grange admin migrate` of this program first; older ones that are at work go on"
         } else {
             "start a grange as new as the one that has migrated it"
         };
@@ -212,7 +214,12 @@ impl Db {
     }
 
     /// Closes every connection, waiting for open transactions.
+    /// A server that does not answer any more is not waited for.
     pub async fn close(&self) {
+        let _whoever_is_gone = tokio::time::timeout(CLOSING, self.close_all()).await;
+    }
+
+    async fn close_all(&self) {
         match self {
             Db::Lite { writer, readers } => {
                 readers.close().await;

@@ -175,8 +175,8 @@ impl Tx {
         Ok(Stepped { job, effect })
     }
 
-    /// Jobs that may be offered now: of each SIG, architecture and class those with the longest row behind them, then
-    /// the oldest, at most `each`.
+    /// Jobs that may be offered now: of each SIG, architecture, class and needs (labels, memory, disk) those with the
+    /// longest row behind them, then the oldest, at most `each`. So jobs that nobody here can take hide no others.
     ///
     /// # Errors
     /// When the database fails.
@@ -187,7 +187,7 @@ impl Tx {
         let sql =
             "SELECT job.id, sig, class, arch, avoid, labels, height, memory_mb, disk_mb, created, due FROM (
                        SELECT id AS ranked_id, ROW_NUMBER() OVER (
-                           PARTITION BY sig, arch, class ORDER BY height DESC, created, id
+                           PARTITION BY sig, arch, class, labels, memory_mb, disk_mb ORDER BY height DESC, created, id
                        ) AS place FROM job WHERE phase = 'waiting' AND +due <= $1
                    ) AS ranked JOIN job ON job.id = ranked_id WHERE place <= $2 ORDER BY job.id";
         let rows = fetch!(fetch_all, self, Row, sql, now.millis(), i64::from(each))?;

@@ -10,22 +10,40 @@ use crate::state::Hub;
 
 /// Between two looks whether the other hub has finished.
 const LOOK: Duration = Duration::from_millis(20);
-/// A hub that is at one step for longer may hang: then the work is done beside it.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A hub that is at one step for longer may hang: then the work is done beside it, and it is not waited for any more until
+/// its turn has ended.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A turn at one of the keeper's loops. The kernel ends it when the process does.
 #[derive(Debug)]
 pub(super) struct Turn(#[allow(dead_code, reason = "held, not read")] Option<File>);
 
-/// Waits for this hub's turn, but not for ever, and no longer than until the hub stops.
-pub(super) async fn turn(hub: &Hub, what: &str, stop: &mut watch::Receiver<bool>) -> Turn {
-    turn_within(hub, what, PATIENCE, stop).await.unwrap_or(Turn(None))
+/// Waits for this hub's turn, but no longer than `patience`, which becomes nothing while another hub hangs, and no longer
+/// than until the hub stops.
+pub(super) async fn turn(
+    hub: &Hub,
+    what: &str,
+    patience: &mut Duration,
+    stop: &mut watch::Receiver<bool>,
+) -> Turn {
+    match turn_within(hub, what, *patience, stop).await {
+        Some(turn) => {
+            *patience = PATIENCE;
+            turn
+        }
+        None => {
+            if !patience.is_zero() && !*stop.borrow() {
+                tracing::warn!(what, "another hub has been at this for too long; the work is done beside it");
+            }
+            *patience = Duration::ZERO;
+            Turn(None)
+        }
+    }
 }
 
-/// Waits for this hub's turn however long it takes: a backup may hold it, and nothing may be removed meanwhile. None when the
-/// hub stops.
+/// This hub's turn, if nobody else has it now: a backup may, and nothing may be removed meanwhile.
 pub(super) async fn own_turn(hub: &Hub, what: &str, stop: &mut watch::Receiver<bool>) -> Option<Turn> {
-    turn_within(hub, what, Duration::MAX, stop).await
+    turn_within(hub, what, Duration::ZERO, stop).await
 }
 
 async fn turn_within(
@@ -43,9 +61,10 @@ async fn turn_within(
         }
     };
     let begun = Instant::now();
-    while begun.elapsed() < patience && !*stop.borrow() {
+    loop {
         match file.try_lock() {
             Ok(()) => return Some(Turn(Some(file))),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience || *stop.borrow() => return None,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(%error, path = %path.display(), "hubs cannot take turns; each does all work");
@@ -57,7 +76,6 @@ async fn turn_within(
             _ = stop.changed() => {}
         }
     }
-    None
 }
 
 #[cfg(test)]
@@ -78,10 +96,15 @@ mod tests {
         };
         let (one, other) = (open(), open());
         let (stop, mut stopped) = watch::channel(false);
-        let first = turn(&one, "repos", &mut stopped.clone()).await;
-        let elsewhere = turn(&other, "promotions", &mut stopped.clone()).await;
+        let mut patience = PATIENCE;
+        let first = turn(&one, "repos", &mut patience, &mut stopped.clone()).await;
+        let elsewhere = turn(&other, "promotions", &mut patience, &mut stopped.clone()).await;
         assert!(first.0.is_some() && elsewhere.0.is_some());
-        let second = tokio::spawn(async move { turn(&other, "repos", &mut stopped).await });
+        let mut impatience = LOOK;
+        let beside = turn(&other, "repos", &mut impatience, &mut stopped.clone()).await;
+        assert!(beside.0.is_none() && impatience.is_zero(), "who hangs is waited for once");
+        assert!(own_turn(&other, "repos", &mut stopped.clone()).await.is_none());
+        let second = tokio::spawn(async move { turn(&other, "repos", &mut patience, &mut stopped).await });
         tokio::time::sleep(LOOK * 5).await;
         assert!(!second.is_finished(), "it is not its turn");
         drop(first);

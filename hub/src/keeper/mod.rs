@@ -72,8 +72,12 @@ where
 {
     let pause = Duration::from_millis(hub.config.keeper_ms);
     let mut hurries = hub.hurries();
+    let mut patience = alone::PATIENCE;
     while !stopped(&stop) {
-        let turn = alone::turn(hub, what, &mut stop).await;
+        let turn = alone::turn(hub, what, &mut patience, &mut stop).await;
+        if stopped(&stop) {
+            return;
+        }
         hurries.mark_unchanged();
         let progress = step().await.unwrap_or_else(|problem| {
             log(what, &problem);

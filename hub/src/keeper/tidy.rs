@@ -21,14 +21,16 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_millis(hub.config.sweep_ms);
     let mut swept: Option<Instant> = None;
     while !super::stopped(&stop) {
-        let Some(turn) = super::alone::own_turn(hub, "tidying", &mut stop).await else { return };
+        // A hub that looks for lost pushes beside another does no harm; what is removed must be removed by one alone.
         if let Err(problem) = intake::sweep(hub).await {
             super::log("the sweep", &problem);
         }
         if let Err(problem) = expire(hub).await {
             super::log("expired scratch builds", &problem);
         }
-        if swept.is_none_or(|at| at.elapsed() > FRESH) {
+        if swept.is_none_or(|at| at.elapsed() > FRESH)
+            && let Some(_turn) = super::alone::own_turn(hub, "tidying", &mut stop).await
+        {
             swept = Some(Instant::now());
             if let Err(problem) = sweep_blobs(hub, FRESH).await {
                 super::log("blobs nothing needs", &problem);
@@ -37,7 +39,6 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
                 super::log("old snapshots", &problem);
             }
         }
-        drop(turn);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.changed() => {}

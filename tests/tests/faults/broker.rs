@@ -60,7 +60,13 @@ async fn cancel_one(farm: &ProcessFarm, package: &str) -> std::time::Duration {
     let containers = |farm: &ProcessFarm| -> usize {
         ["b1", "b2"].iter().filter_map(|builder| farm.land.yard.containers(builder)).sum()
     };
-    let before = containers(farm);
+    // Builders say now and then how many containers they have; none of the builds has ended so far.
+    let before = farm
+        .until("the builders say that all builds have their container", async |farm| {
+            let begun = farm.land.yard.starts().iter().filter(|start| start.work == "build").count();
+            Some(containers(farm)).filter(|count| *count == begun)
+        })
+        .await;
     let request = farm
         .until("the build is known", async |farm| {
             let jobs = farm.jobs().await;

@@ -54,6 +54,7 @@ pub(in crate::http) async fn finish(
     Shown(token): Shown,
     Json(Finish { outcome }): Json<Finish>,
 ) -> Answer<StatusCode> {
+    let outcome = outcome.brief();
     match step(&hub, job, Event::Finish { turn, token, outcome: outcome.clone() }).await {
         Ok(stepped) => {
             tracing::info!(%job, turn, request = %stepped.job.request, outcome = outcome.sentence(), "an attempt has ended");
