@@ -264,7 +264,7 @@ def buildbot(folder, database):
     shutil.copytree(ROOT / "dev/bench.d/buildbot", folder)
     port, started = free_port(), folder / "started"
     tools = pathlib.Path(sys.executable).parent
-    environment = os.environ | {"BENCH_DB": database.replace("postgres://", "postgresql://"), "BENCH_PORT": str(port),
+    environment = os.environ | {"BENCH_DB": database.replace("postgres://", "postgresql+psycopg2://"), "BENCH_PORT": str(port),
                                 "BENCH_COMMAND": command_of(started), "PATH": f"{tools}:{os.environ['PATH']}"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([tools / "buildbot", "upgrade-master", "-q", folder], env=environment, check=True, **quiet)

@@ -21,8 +21,8 @@ fn builder(name: &str, arches: &[Arch], emulated: &[Arch]) -> Builder {
         arches: arches.to_vec(),
         emulated: emulated.to_vec(),
         slots: 2,
-        memory_mb: 1024,
-        disk_mb: 1024,
+        memory_mb: 8192,
+        disk_mb: 8192,
         labels: BTreeSet::new(),
         running: Vec::new(),
         draining: false,
@@ -61,6 +61,12 @@ fn it_is_said_that_nobody_builds_and_why() {
         (
             vec![Builder { ahead_ms: -90_000, ..s("b7") }],
             Some("the only s390x builder, b7, has a clock that is 90 s behind"),
+        ),
+        (
+            vec![Builder { memory_mb: 2048, ..s("b7") }, draining("b8")],
+            Some(
+                "no s390x builder has 4096 MiB of memory and 3072 MiB of disk for one job; the largest, b7, has 2048 and 8192",
+            ),
         ),
         (
             vec![draining("b7"), unseen(s("b8"), 3 * HOUR)],

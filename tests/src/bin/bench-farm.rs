@@ -2,7 +2,7 @@
 //! would start a build's container, so that other systems can be measured running the same one. It prints where it is as
 //! one line of JSON, and ends at SIGTERM.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -77,7 +77,10 @@ async fn main() -> anyhow::Result<()> {
     tx.commit().await?;
     let project = sig.projects.first().context("the template has a project")?;
     match arguments.fill {
-        Some(count) => fill(&db, project, count).await,
+        Some(count) => {
+            keep_source(&arguments.data)?;
+            fill(&db, project, count).await
+        }
         None => serve(arguments, db, &project.target(), &token).await,
     }
 }
@@ -146,6 +149,14 @@ fn play(step: Step, command: &str) -> Script {
         }
         Step::Srpm | Step::Dependencies | Step::Lock | Step::Install | Step::Suite => Script::default(),
     }
+}
+
+/// Puts the empty file that stands for a source RPM where the hub keeps what it is sent.
+fn keep_source(data: &Path) -> anyhow::Result<()> {
+    let digest = Digest::of(b"");
+    let folder = data.join("artifacts").join(&digest.as_str()[..2]);
+    std::fs::create_dir_all(&folder)?;
+    Ok(std::fs::write(folder.join(digest.as_str()), b"")?)
 }
 
 /// Puts jobs into the backlog, as scratch builds of a source RPM would.
