@@ -45,7 +45,7 @@ fn it_is_said_that_nobody_builds_and_why() {
     let x = || builder("b1", &[Arch::X86_64], &[]);
     let s = |name| builder(name, &[Arch::X86_64], &[Arch::S390x]);
     let draining = |name| Builder { draining: true, ..s(name) };
-    let table: [(Vec<Builder>, Option<&str>); 11] = [
+    let table: [(Vec<Builder>, Option<&str>); 12] = [
         (vec![], Some("no s390x builder has ever joined")),
         (vec![x()], Some("no s390x builder has ever joined")),
         (vec![x(), s("b7")], None),
