@@ -242,7 +242,7 @@ fn build(package: &Package, recipe: &Recipe) -> Script {
             Script::default().says("error: Bad exit status from /var/tmp/rpm-tmp.x (%build)").exits(1)
         }
         Behaviour::Hangs => Script::default().says("+ sleep infinity").hangs(),
-        Behaviour::TakesAWhile => good.takes(Duration::from_millis(1_500)),
+        Behaviour::TakesAWhile => good.takes(Duration::from_secs(6)),
         Behaviour::PrintsForever => {
             (0..40).fold(Script::default(), |script, _| script.says("y".repeat(64 * 1024)))
         }
