@@ -18,7 +18,7 @@ pub(crate) struct Capacity {
 
 impl Capacity {
     /// What the configuration says, and where it is silent what the machine has: all its memory, and the disk that is
-    /// free once the cache is full.
+    /// free once the cache is as full as [`may_keep`] lets it be.
     pub(crate) fn of(config: &Config, data: &Path) -> std::io::Result<Capacity> {
         let memory_mb = match config.memory_mb {
             Some(said) => said,
@@ -26,7 +26,10 @@ impl Capacity {
         };
         let disk_mb = match config.disk_mb {
             Some(said) => said,
-            None => free_disk(data)?.saturating_sub(config.cache_mb),
+            None => {
+                let free = free_disk(data)?;
+                free.saturating_sub(may_keep(config.cache_mb, free))
+            }
         };
         Ok(Capacity { slots: config.slots, memory_mb, disk_mb })
     }
@@ -47,6 +50,12 @@ impl Capacity {
     }
 }
 
+/// MiB that may be kept for later jobs where so much is wished for and so much is free: on a small disk a quarter of what
+/// is free, so that what is kept never takes the room of the jobs it is kept for.
+pub(crate) fn may_keep(wished_mb: u64, free_mb: u64) -> u64 {
+    wished_mb.min(free_mb / 4)
+}
+
 /// MiB of memory that `/proc/meminfo` tells of.
 fn memory_in(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -54,7 +63,7 @@ fn memory_in(meminfo: &str) -> Option<u64> {
 }
 
 /// MiB that are free where a folder is.
-fn free_disk(folder: &Path) -> std::io::Result<u64> {
+pub(crate) fn free_disk(folder: &Path) -> std::io::Result<u64> {
     let facts = rustix::fs::statvfs(folder)?;
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize) / MIB)
 }
@@ -73,6 +82,13 @@ mod tests {
         assert!(all.has_room([one].into_iter(), small));
         assert!(!all.has_room([one, small].into_iter(), small), "the slots are taken");
         assert!(!all.has_room([one].into_iter(), Capacity { disk_mb: 91, ..small }), "the disk is taken");
+    }
+
+    #[test]
+    fn what_is_kept_leaves_room_for_jobs_on_a_small_disk() {
+        assert_eq!(may_keep(10_240, 100_000), 10_240);
+        assert_eq!(may_keep(10_240, 8_000), 2_000);
+        assert_eq!(may_keep(0, 8_000), 0);
     }
 
     #[test]

@@ -38,9 +38,9 @@ pub struct Config {
     pub engine: String,
     /// Milliseconds between two signs of presence to the hub.
     pub presence_ms: u64,
-    /// MiB of fetched files that are kept for later jobs.
+    /// MiB of fetched files that are kept for later jobs; on a small disk at most a quarter of what is free at the start.
     pub cache_mb: u64,
-    /// MiB of roots that are kept in the container engine for later builds; 0 keeps none.
+    /// MiB of roots that are kept in the container engine for later builds, with the same bound; 0 keeps none.
     pub roots_mb: u64,
     /// Directories below which a recipe's `file://` repos may lie. None by default: such repos are refused.
     pub file_repos: Vec<PathBuf>,

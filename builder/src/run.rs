@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::attempt::{Interrupt, Interrupts, Key};
 use crate::cache::Cache;
-use crate::capacity::Capacity;
+use crate::capacity::{self, Capacity};
 use crate::client::Hub;
 use crate::engine::Engine;
 use crate::identity::{self, Identity};
@@ -115,10 +115,18 @@ async fn prepare(config: &Config, engine: Engine, identity: &Identity) -> anyhow
     let born = birth(&data).with_context(doing)?;
     let work = data.join("work");
     workspace::clear(&work).with_context(doing)?;
-    let cache = Cache::open(data.join("cache"), config.cache_mb.saturating_mul(MIB)).with_context(doing)?;
-    let limit = config.roots_mb.saturating_mul(MIB);
-    let roots = Roots::open(identity.name(), roots::folder(&data), limit).with_context(doing)?;
     let capacity = Capacity::of(config, &data).context("cannot find out what this machine has")?;
+    let free = capacity::free_disk(&data).context("cannot find out what this machine has")?;
+    let kept_bytes = |wished| capacity::may_keep(wished, free).saturating_mul(MIB);
+    let cache = Cache::open(data.join("cache"), kept_bytes(config.cache_mb)).with_context(doing)?;
+    let roots = roots::folder(&data);
+    let roots = Roots::open(identity.name(), roots, kept_bytes(config.roots_mb)).with_context(doing)?;
+    tracing::info!(
+        memory_mb = capacity.memory_mb,
+        disk_mb = capacity.disk_mb,
+        free_disk_mb = free,
+        "what there is to give"
+    );
     let hub = Hub::new(config.hub.clone(), identity.secret().clone()).context("cannot set up HTTP")?;
     let tools = Tools {
         name: identity.name().to_owned(),

@@ -60,6 +60,9 @@ impl Farmyard {
             hub: hub.address.clone(),
             data: folder.path().join("data"),
             presence_ms: 100,
+            // What the machine of the tests happens to have does not matter.
+            memory_mb: Some(8192),
+            disk_mb: Some(8192),
             ..Config::default()
         };
         config.file_repos = vec![folder.path().join("mirror")];
