@@ -18,7 +18,7 @@ pub(crate) struct Capacity {
 
 impl Capacity {
     /// What the configuration says, and where it is silent what the machine has: all its memory, and the disk that is
-    /// free once the cache is as full as [`may_keep`] lets it be.
+    /// free once the caches are as full as [`may_keep`] lets them be.
     pub(crate) fn of(config: &Config, data: &Path) -> std::io::Result<Capacity> {
         let memory_mb = match config.memory_mb {
             Some(said) => said,
@@ -29,6 +29,7 @@ impl Capacity {
             None => {
                 let free = free_disk(data)?;
                 free.saturating_sub(may_keep(config.cache_mb, free))
+                    .saturating_sub(may_keep(config.ccache_mb, free))
             }
         };
         Ok(Capacity { slots: config.slots, memory_mb, disk_mb })

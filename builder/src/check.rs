@@ -21,6 +21,9 @@ pub(crate) fn recipe(recipe: &Recipe) -> Result<(), String> {
             check(printable && url::Url::parse(baseurl).is_ok(), "a repo's address", baseurl)?;
         }
     }
+    if let Some(sharing) = &recipe.sharing {
+        check(is_plain(&sharing.target), "the target's name", &sharing.target)?;
+    }
     for (name, value) in &recipe.macros {
         check(is_macro(name), "a macro's name", name)?;
         check(!value.contains('\0'), "the value of the macro", name)?;

@@ -158,7 +158,7 @@ impl AttemptClient {
         let request = self.hub.http.post(url).bearer_auth(self.token.as_str()).timeout(within);
         match judge("the beat", request.send().await).await {
             Ok(response) => Ok(response.json().await.ok()),
-            Err(Trouble::Repeat(_)) => Ok(None),
+            Err(Trouble::Repeat(_) | Trouble::LeaseOver) => Ok(None),
             Err(Trouble::Final(error)) => Err(error),
         }
     }

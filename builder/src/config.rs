@@ -42,6 +42,9 @@ pub struct Config {
     pub cache_mb: u64,
     /// MiB of roots that are kept in the container engine for later builds, with the same bound; 0 keeps none.
     pub roots_mb: u64,
+    /// MiB of compilers' results that are kept for the targets that ask for a ccache, all together, with the same bound; 0
+    /// keeps none.
+    pub ccache_mb: u64,
     /// Directories below which a recipe's `file://` repos may lie. None by default: such repos are refused.
     pub file_repos: Vec<PathBuf>,
     /// Seconds that running jobs get to end by themselves when the builder is told to stop. What still runs then is
@@ -68,6 +71,7 @@ impl Default for Config {
             presence_ms: 3_000,
             cache_mb: 10 * 1024,
             roots_mb: 10 * 1024,
+            ccache_mb: 5 * 1024,
             file_repos: Vec::new(),
             drain_seconds: 0,
             metrics: None,

@@ -14,6 +14,7 @@ mod attempt;
 mod beat;
 mod cache;
 mod capacity;
+mod ccache;
 mod check;
 mod client;
 mod config;

@@ -15,8 +15,10 @@ pub(crate) const STATE_LOG: &str = "state.log";
 
 /// Bytes of one call.
 const CHUNK: usize = 1024 * 1024;
-/// How long lines are gathered before they are sent.
-const GATHER: Duration = Duration::from_millis(150);
+/// How long lines are gathered between two calls.
+const GATHER: Duration = Duration::from_millis(130);
+/// How long after the first new line others are waited for: most lines do not come alone, and a short attempt's log is one call.
+const LULL: Duration = Duration::from_millis(20);
 
 /// The logs of one attempt.
 pub(crate) struct Logs {
@@ -55,6 +57,7 @@ async fn carry(name: &'static str, mut growth: Growth, client: AttemptClient) ->
     let disk = |source| ClientError::Disk { what: name.to_owned(), source };
     let mut sent = 0;
     while growth.beyond(sent).await {
+        growth.closed_within(LULL).await;
         let mut file = File::open(growth.path()).await.map_err(disk)?;
         while sent < growth.size() {
             file.seek(std::io::SeekFrom::Start(sent)).await.map_err(disk)?;
@@ -68,10 +71,7 @@ async fn carry(name: &'static str, mut growth: Growth, client: AttemptClient) ->
             }
             sent = there;
         }
-        tokio::select! {
-            () = tokio::time::sleep(GATHER) => {}
-            () = growth.closed() => {}
-        }
+        growth.closed_within(GATHER).await;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Herald {
     pub(crate) fn start(hub: Hub, facts: Presence, every: Duration) -> Herald {
         let (state, states) = watch::channel(State::default());
         let (standings, standing) = watch::channel(Standing::Wanted(Wish::Work));
-        let voice = Voice { hub, facts, standings, clock_is_off: false, away: false };
+        let voice = Voice { hub, facts, standings, count: 0, clock_is_off: false, away: false };
         Herald { state, standing, task: tokio::spawn(voice.speak(states, every)) }
     }
 
@@ -92,6 +92,8 @@ struct Voice {
     hub: Hub,
     facts: Presence,
     standings: watch::Sender<Standing>,
+    /// How often it has spoken.
+    count: u64,
     clock_is_off: bool,
     away: bool,
 }
@@ -115,7 +117,8 @@ impl Voice {
 
     async fn say(&mut self, State { running, draining }: State) -> Standing {
         let asked = now();
-        let presence = Presence { clock: asked, running, draining, ..self.facts.clone() };
+        let presence = Presence { clock: asked, count: self.count, running, draining, ..self.facts.clone() };
+        self.count += 1;
         let answer = timeout(PATIENCE, self.hub.presence(&presence)).await;
         let answer = answer.unwrap_or_else(|_| Err(Unwelcome::Away("it did not answer in time".to_owned())));
         let before = *self.standings.borrow();

@@ -386,7 +386,7 @@ fn id_of(path: &Path) -> Option<Digest> {
 
 /// One root for each lock in each circle.
 fn identity(sharing: &Sharing, lock: &Lock) -> Digest {
-    let Sharing { target, scratch } = sharing;
+    let Sharing { target, scratch, ccache_mb: _ } = sharing;
     Digest::of(format!("{target}\n{scratch}\n{}", lock.digest()).as_bytes())
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::attempt::{Interrupt, Interrupts, Key};
 use crate::cache::Cache;
 use crate::capacity::{self, Capacity};
+use crate::ccache::Ccaches;
 use crate::client::Hub;
 use crate::engine::Engine;
 use crate::identity::{self, Identity};
@@ -121,6 +122,7 @@ async fn prepare(config: &Config, engine: Engine, identity: &Identity) -> anyhow
     let cache = Cache::open(data.join("cache"), kept_bytes(config.cache_mb)).with_context(doing)?;
     let roots = roots::folder(&data);
     let roots = Roots::open(identity.name(), roots, kept_bytes(config.roots_mb)).with_context(doing)?;
+    let ccaches = Ccaches::open(data.join("ccache"), kept_bytes(config.ccache_mb)).with_context(doing)?;
     tracing::info!(
         memory_mb = capacity.memory_mb,
         disk_mb = capacity.disk_mb,
@@ -135,6 +137,7 @@ async fn prepare(config: &Config, engine: Engine, identity: &Identity) -> anyhow
         hub,
         cache,
         roots,
+        ccaches,
         work,
         file_repos: config.file_repos.clone(),
     };
@@ -182,6 +185,7 @@ fn facts(config: &Config, tools: &Tools, capacity: Capacity) -> Presence {
         builder: tools.name.clone(),
         born: tools.born,
         clock: tools.born,
+        count: 0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         arches: config.arches.clone(),
         emulated: config.emulated.iter().copied().filter(runs).collect(),
@@ -228,8 +232,13 @@ impl Crew {
             tracing::debug!(job = %key.job, turn = key.turn, builder = self.tools.name, "an offer came twice");
             return receipt.settle().await;
         }
-        if offer.until < now() {
-            tracing::debug!(job = %key.job, turn = key.turn, builder = self.tools.name, "an offer came too late");
+        let now = now();
+        if offer.until < now {
+            let late_ms = now.millis().saturating_sub(offer.until.millis());
+            tracing::warn!(
+                job = %key.job, turn = key.turn, builder = self.tools.name, late_ms,
+                "an offer came too late and is dropped: the bus is slow, or this machine's clock is ahead of the farm's"
+            );
             return receipt.settle().await;
         }
         let takes = Capacity::taken_by(&offer.recipe.limits);

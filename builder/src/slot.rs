@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use crate::attempt::{Interrupt, Interrupts, Key, Token};
 use crate::cache::Cache;
+use crate::ccache::Ccaches;
 use crate::client::{AttemptClient, ClientError, Hub};
 use crate::engine::{Engine, Owner};
 use crate::halt::{Halt, OrFarm as _};
@@ -35,6 +36,7 @@ pub(crate) struct Tools {
     pub(crate) hub: Hub,
     pub(crate) cache: Cache,
     pub(crate) roots: Roots,
+    pub(crate) ccaches: Ccaches,
     /// Where workspaces are made: an absolute path.
     pub(crate) work: PathBuf,
     pub(crate) file_repos: Vec<PathBuf>,

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -96,9 +97,10 @@ impl Growth {
         self.size.wait_for(|size| *size > seen).await.is_ok()
     }
 
-    /// Waits until nothing more will be written.
-    pub(crate) async fn closed(&mut self) {
-        while self.size.changed().await.is_ok() {}
+    /// Waits until nothing more will be written, but no longer than this.
+    pub(crate) async fn closed_within(&mut self, patience: Duration) {
+        let closed = async { while self.size.changed().await.is_ok() {} };
+        let _closed_or_not = tokio::time::timeout(patience, closed).await;
     }
 }
 
@@ -120,6 +122,6 @@ mod tests {
         drop(spool);
         assert!(!growth.beyond(10).await);
         assert!(growth.beyond(9).await, "what was written before the end is still announced");
-        growth.closed().await;
+        growth.closed_within(Duration::from_secs(60)).await;
     }
 }

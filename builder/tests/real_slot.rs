@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use builder::Engine;
 use farm::chain::PROVIDES_FILE;
 use farm::outcome::Outcome;
-use farm::recipe::{Limits, Recipe, RepoOrigin, RepoSource, Work};
+use farm::recipe::{Limits, Recipe, RepoOrigin, RepoSource, Sharing, Work};
 
 use farmyard::{Attempt, Farmyard, tar_of};
 
@@ -325,6 +325,94 @@ async fn a_root_is_made_once(farm: &mut Farmyard) {
     assert!(reason(&outcome).contains("No matching package"), "{}", built.log("root.log"));
 }
 
+/// Something to compile, with debug packages, in which the folder it was compiled in is written.
+const COMPILES: &str = "\
+Name: compiles
+Version: 1.0
+Release: 1%{?dist}
+Summary: A package with something to compile
+License: Apache-2.0
+Source0: one.c
+Source1: two.c
+%description
+%{summary}.
+%prep
+%setup -q -c -T
+cp %{SOURCE0} %{SOURCE1} .
+%build
+gcc %{optflags} -c one.c
+cc %{optflags} -c two.c
+gcc one.o two.o -o compiles
+%install
+install -D -m 0755 compiles %{buildroot}%{_bindir}/compiles
+%files
+%{_bindir}/compiles
+%changelog
+* Mon Jun 01 2026 Grange Tests <tests@grange.invalid> - 1.0-1
+- First build
+";
+
+/// What one build compiled the next of its target does not compile again, also in the next life of the builder, and what
+/// comes out is the same. Another target and scratch builds have nothing of it.
+async fn what_was_compiled_is_not_compiled_again(farm: &mut Farmyard) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("compiles.spec", COMPILES),
+        (
+            "one.c",
+            "const char *two(void);\nint puts(const char *);\nint main(void) { return puts(two()) < 0; }\n",
+        ),
+        ("two.c", "const char *two(void) { return __FILE__; }\n"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let tree = farm.hub.input("tree.tar", &tar_of(folder.path()));
+    let recipe = farm.recipe(Work::Srpm { tree, spec: "compiles.spec".to_owned(), sources: Vec::new() });
+    let (outcome, made) = farm.done(recipe).await;
+    assert_eq!(outcome, Outcome::Passed, "{}", made.log("build.log"));
+    let (name, content) = made.files.iter().find(|(file, _)| file.ends_with(".src.rpm")).unwrap();
+    let srpm = farm.hub.input(name, content);
+    let mut packages = Vec::new();
+    for (what, target, scratch, ccache_mb, told) in [
+        ("none", "demo", false, 0, None),
+        ("the first", "demo", false, 64, Some("Ccache: 0 hits, 2 misses; ")),
+        ("the second", "demo", false, 64, Some("Ccache: 2 hits, 0 misses; kept as it was")),
+        ("a scratch build", "demo", true, 64, None),
+        ("another target", "other", false, 64, Some("Ccache: 0 hits, 2 misses; ")),
+    ] {
+        if what == "the second" {
+            farm.restart(|_| {}).await;
+        }
+        let mut recipe = farm.recipe(Work::Build { srpm: srpm.clone() });
+        recipe.sharing = Some(Sharing { target: target.to_owned(), scratch, ccache_mb });
+        let (outcome, built) = farm.done(recipe).await;
+        let state = built.log("state.log");
+        assert_eq!(outcome, Outcome::Passed, "{what}: {state}{}", built.log("build.log"));
+        let said: Vec<&str> = state.lines().filter(|line| line.contains("Ccache: ")).collect();
+        println!("{what}: {said:?}");
+        match told {
+            None => assert_eq!(said.len(), 0, "{what}: {state}"),
+            Some(told) => assert!(
+                said.iter().any(|line| line.contains(told)),
+                "{what}: {state}{}",
+                built.log("build.log")
+            ),
+        }
+        let rpms: Vec<_> = built.files.into_iter().filter(|(name, _)| name.ends_with(".rpm")).collect();
+        packages.push((what, rpms));
+    }
+    let (_, without) = packages.remove(0);
+    assert_eq!(
+        without.len(),
+        3,
+        "with those for debugging: {:?}",
+        without.iter().map(|(name, _)| name).collect::<Vec<_>>()
+    );
+    for (what, rpms) in packages {
+        assert!(rpms == without, "{what}: the packages are not the same byte for byte");
+    }
+}
+
 async fn cancelled_in_the_middle(farm: &mut Farmyard) {
     let (file, content) = srpm(farm, "hangs").await;
     let srpm = farm.hub.input(&file, &content);
@@ -342,6 +430,7 @@ async fn cancelled_in_the_middle(farm: &mut Farmyard) {
 async fn story(variable: &str) {
     let Some(mut farm) = farm(variable).await else { return };
     a_root_is_made_once(&mut farm).await;
+    what_was_compiled_is_not_compiled_again(&mut farm).await;
     repos_that_are_none(&mut farm).await;
     repos_of_others(&mut farm).await;
     needs_found_out(&mut farm).await;

@@ -252,6 +252,22 @@ async fn a_hub_that_is_away_for_a_while_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_lease_that_has_run_out_is_renewed_and_the_work_goes_on() {
+    let slow = |recipe: &Recipe, step| builds(recipe, step).takes(Duration::from_millis(300));
+    let mut farm = farm(slow).await;
+    // The usual beats come much later than this test would wait.
+    farm.hub.set_lease(3_600_000);
+    let recipe = farm.any_build();
+    let job = farm.offer(recipe).await;
+    farm.until(job, |attempt| attempt.token.is_some()).await;
+    farm.hub.end_leases();
+    let (outcome, attempt) = farm.ended(job).await;
+    assert_eq!((outcome, attempt.beats), (Outcome::Passed, 1));
+    assert_eq!(attempt.log("build.log"), "+ make\n");
+    farm.close().await;
+}
+
+#[tokio::test]
 async fn a_hub_that_stays_away_means_that_the_attempt_is_lost() {
     let mut farm = farm(|_, _| Script::default().hangs()).await;
     // Many leases must pass: an outage alone is no reason to give up.

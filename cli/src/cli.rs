@@ -6,9 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    admin, build, builder, builders, buildroot, builds, cancel, chain, completion, download, hub, image, log,
-    login, lookaside, person, promote, promotions, repos, retry, scheduler, scratch, show, sig, standalone,
-    status, tags, targets, watch, whoami, why, withdraw,
+    admin, build, builder, builders, buildroot, builds, cancel, chain, completion, download, history, hub,
+    image, log, login, lookaside, matrix, person, promote, promotions, repos, retry, rollback, scheduler,
+    scratch, show, sig, signer, standalone, status, tags, targets, trace, verify, waive, waivers, watch,
+    whoami, why, withdraw,
 };
 use crate::failure::Failure;
 use crate::screen::{Colour, Screen};
@@ -96,12 +97,26 @@ pub enum Command {
     Tags(tags::Args),
     /// Show where dnf finds the repos
     Repos(repos::Args),
-    /// Move builds into production, or approve a promotion
+    /// Move builds or a stack into production, or approve a promotion
     Promote(promote::Args),
     /// List promotions, or show what the gate says about one
     Promotions(promotions::Args),
-    /// Take a promotion back
+    /// Give your word in place of a test's result, as a release manager
+    Waive(waive::Args),
+    /// List every waiver of a target, or take one back
+    Waivers(waivers::Args),
+    /// Take a promotion back, or withdraw a build for good
     Withdraw(withdraw::Args),
+    /// Make a public repo show again what it showed before
+    Rollback(rollback::Args),
+    /// List what a public repo showed, and when
+    History(history::Args),
+    /// Tell where a package comes from: commit, sources, buildroot, builders, tests, approvers, repos
+    Trace(trace::Args),
+    /// Audit a public tree with nothing but public keys: is everything in it what was tested and let through?
+    Verify(verify::Args),
+    /// Show what of a project works on which versions of the layers below it
+    Matrix(matrix::Args),
     /// SIGs as code: plan and apply templates
     #[command(subcommand)]
     Sig(sig::Command),
@@ -119,7 +134,7 @@ pub enum Command {
     /// People and their tokens, on the hub's own machine
     #[command(subcommand)]
     Person(person::Command),
-    /// Run a whole farm in this process: hub, scheduler and builder
+    /// Run a whole farm in this process: hub, scheduler, builder and signer
     Standalone(standalone::Args),
     /// Run a hub
     Hub(hub::Args),
@@ -127,6 +142,8 @@ pub enum Command {
     Scheduler(scheduler::Args),
     /// Run a builder
     Builder(builder::Args),
+    /// Run a signer, or manage its keys
+    Signer(signer::Args),
     /// What an operator does to a farm's ledger and files
     #[command(subcommand)]
     Admin(admin::Command),
@@ -162,7 +179,14 @@ pub async fn run(cli: Cli, environment: &Environment, screen: &mut Screen) -> Re
         Command::Repos(args) => repos::run(args, &client()?, screen).await,
         Command::Promote(args) => promote::run(args, &client()?, screen).await,
         Command::Promotions(args) => promotions::run(args, &client()?, screen).await,
+        Command::Waive(args) => waive::run(args, &client()?, screen).await,
+        Command::Waivers(args) => waivers::run(args, &client()?, screen).await,
         Command::Withdraw(args) => withdraw::run(args, &client()?, screen).await,
+        Command::Rollback(args) => rollback::run(args, &client()?, screen).await,
+        Command::History(args) => history::run(args, &client()?, screen).await,
+        Command::Trace(args) => trace::run(args, &client()?, screen).await,
+        Command::Verify(args) => verify::run(args, screen).await,
+        Command::Matrix(args) => matrix::run(args, &client()?, screen).await,
         Command::Sig(command) => sig::run(command, &client()?, screen).await,
         Command::Lookaside(command) => lookaside::run(command, &client()?, screen).await,
         Command::Builders(args) => builders::run(args, &client()?, screen).await,
@@ -174,6 +198,7 @@ pub async fn run(cli: Cli, environment: &Environment, screen: &mut Screen) -> Re
         Command::Hub(args) => hub::run(args, environment).await,
         Command::Scheduler(args) => scheduler::run(args, environment).await,
         Command::Builder(args) => builder::run(args, environment).await,
+        Command::Signer(args) => signer::run(args, environment, screen).await,
         Command::Admin(command) => admin::run(command, environment, screen).await,
         Command::Image(command) => image::run(command, screen).await,
         Command::Completion(args) => completion::run(&args, screen),

@@ -320,7 +320,7 @@ fn foreign_error(status: reqwest::StatusCode, text: &str) -> String {
 }
 
 /// What reqwest wraps, which is what says something: `Connection refused (os error 111)`.
-fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it did not answer in time".to_owned();
     }

@@ -153,7 +153,7 @@ impl News {
             let at = view.request.closed.as_ref().map_or(look.now, |closed| closed.at);
             let took = span(at - view.request.created);
             let name = match &view.request.kind {
-                RequestKind::Test { .. } => "tests",
+                RequestKind::Test { .. } | RequestKind::Check { .. } => "tests",
                 RequestKind::Push { .. } | RequestKind::Build | RequestKind::Scratch { .. } => {
                     view.nvr.as_deref().unwrap_or(&view.request.package)
                 }

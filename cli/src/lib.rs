@@ -18,5 +18,6 @@ pub mod screen;
 pub mod settings;
 pub mod standalone;
 mod strict;
+pub mod verify;
 
 pub use cli::{Cli, run};

@@ -47,7 +47,7 @@ impl Site {
 async fn a_farm_on_sqlite_is_backed_up_at_work_and_restored_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let site = |name: &str| Site { data: folder.path().join(name), database: None };
-    story(folder.path(), [site("data"), site("elsewhere"), site("third")]).await;
+    story(folder.path(), [site("data"), site("elsewhere"), site("third"), site("fourth")]).await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_farm_on_postgresql_is_backed_up_at_work_and_restored_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let named = |name: &str| format!("backup_{}_{name}", std::process::id());
     let (base, _) = server.rsplit_once('/').unwrap();
-    let names = ["data", "elsewhere", "third"];
+    let names = ["data", "elsewhere", "third", "fourth"];
     for name in names {
         psql(&server, &format!("DROP DATABASE IF EXISTS {0} WITH (FORCE)", named(name)));
         psql(&server, &format!("CREATE DATABASE {}", named(name)));
@@ -82,7 +82,14 @@ fn psql(server: &str, sql: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-async fn story(folder: &Path, [site, elsewhere, third]: [Site; 3]) {
+/// What git says.
+fn git(args: &[&str]) -> String {
+    let output = Command::new("git").args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+async fn story(folder: &Path, [site, elsewhere, third, fourth]: [Site; 4]) {
     let backup = folder.join("backup");
     let farm = site.start().await;
     let ada = farm.add_person("ada", false).await.unwrap();
@@ -92,6 +99,14 @@ async fn story(folder: &Path, [site, elsewhere, third]: [Site; 3]) {
     let mut tx = farm.db().write().await.unwrap();
     tx.hold("lookaside", &digest).await.unwrap();
     tx.commit().await.unwrap();
+    let repo = site.data.join("git/rpms/hello.git");
+    let repo = repo.to_str().unwrap();
+    git(&["init", "--quiet", "--bare", "--initial-branch=main", repo]);
+    let tree = git(&["--git-dir", repo, "hash-object", "-t", "tree", "-w", "/dev/null"]);
+    let ada_commits =
+        ["-c", "user.name=ada", "-c", "user.email=ada@localhost", "commit-tree", "-m", "first", &tree];
+    let commit = git(&[&["--git-dir", repo], &ada_commits[..]].concat());
+    git(&["--git-dir", repo, "update-ref", "refs/heads/main", &commit]);
     // An attempt that the ledger does not know: it began after the ledger was copied.
     std::fs::create_dir_all(site.data.join("logs/01M7YZT9Z2C9GJ8213CNBEP30D/1")).unwrap();
 
@@ -118,6 +133,11 @@ async fn story(folder: &Path, [site, elsewhere, third]: [Site; 3]) {
     assert!(people.iter().all(|person| person.name != "bob"), "the copy is of the moment it was made at");
     restored.stop().await.unwrap();
 
+    // What its branch names is lost.
+    let object = backup.join("data/git/rpms/hello.git/objects").join(&commit[..2]).join(&commit[2..]);
+    std::fs::remove_file(object).unwrap();
+    let said = told(fourth.admin("restore", &backup).await);
+    assert!(said.contains("rpms/hello.git is broken") && said.contains(&commit), "{said}");
     std::fs::remove_file(stored(&backup.join("data"), &digest)).unwrap();
     assert!(
         told(third.admin("restore", &backup).await)

@@ -493,6 +493,16 @@ async fn what_was_installed_is_shown_and_compared() {
         assert!(lines.contains(&line), "{line}: {printed}");
     }
 
+    assert!(!printed.contains("ccache"), "{printed}");
+    let mut with_ccache = one.clone();
+    with_ccache["ccache"] = json!(true);
+    hub.on(&file, [ok(with_ccache)]);
+    let (printed, _) = hub.grange(&["buildroot", "x"]).await;
+    assert!(
+        printed.contains("ccache    what earlier builds of the target had compiled was at hand"),
+        "{printed}"
+    );
+
     let words = ["buildroot", "x", "--diff", "y"];
     hub.on("GET /builds/y", [ok(view)]).on(&file, [ok(one.clone()), ok(two)]);
     let (printed, result) = hub.grange(&words).await;
@@ -518,12 +528,20 @@ async fn a_build_names_the_roots_it_ran_in() {
     let content = format!("sha256:{}", "0".repeat(64));
     view["roots"] =
         json!({ "aarch64": { "image": "base:9", "image_digest": content, "lock": lock, "input": input } });
-    hub.on("GET /builds/x", [ok(view)]);
-    let (printed, result) = hub.grange(&["show", "x"]).await;
-    result.unwrap();
-    let line = printed.lines().skip_while(|line| !line.contains("BUILDROOT")).nth(1);
-    let words: Vec<&str> = line.unwrap_or_else(|| panic!("{printed}")).split_whitespace().collect();
-    assert_eq!(words, ["aarch64", &lock[..12], &input[..12], "base:9", "sha256:000000000000"]);
+    for (ccache, told) in [(false, &[] as &[&str]), (true, &["+", "ccache"])] {
+        if ccache {
+            view["roots"]["aarch64"]["ccache"] = json!(true);
+        }
+        hub.on("GET /builds/x", [ok(view.clone())]);
+        let (printed, result) = hub.grange(&["show", "x"]).await;
+        result.unwrap();
+        let line = printed.lines().skip_while(|line| !line.contains("BUILDROOT")).nth(1);
+        let words: Vec<&str> = line.unwrap_or_else(|| panic!("{printed}")).split_whitespace().collect();
+        let mut expected = vec!["aarch64", &lock[..12], &input[..12]];
+        expected.extend(told);
+        expected.extend(["base:9", "sha256:000000000000"]);
+        assert_eq!(words, expected);
+    }
 }
 
 #[tokio::test]
@@ -551,8 +569,14 @@ async fn a_source_rpm_is_sent_as_it_is() {
 
 fn promotion_view(approver: Option<&str>, state: Value, sentence: &str) -> Answer {
     let mut promotion = promotion("release", state);
-    promotion["approver"] = json!(approver);
-    ok(json!({ "promotion": promotion, "sentence": sentence, "results": [], "required": [] }))
+    promotion["approvals"] = approvals(approver);
+    ok(
+        json!({ "promotion": promotion, "sentence": sentence, "results": [], "required": [], "approvals_needed": 1 }),
+    )
+}
+
+fn approvals<'a>(people: impl IntoIterator<Item = &'a str>) -> Value {
+    people.into_iter().map(|by| json!({ "by": by, "at": NOW - 40_000 })).collect()
 }
 
 fn ready() -> Value {
@@ -590,7 +614,7 @@ async fn waiting_for_a_promotion_ends_where_only_a_release_manager_can_go_on() {
 async fn a_promotion_says_what_it_waits_for() {
     let hub = Hub::start().await;
     let mut approved = promotion("release", ready());
-    approved["approver"] = json!("rex");
+    approved["approvals"] = approvals(["rex"]);
     let steps = [
         (
             promotion("release", json!({ "phase": "composing" })),
@@ -598,7 +622,7 @@ async fn a_promotion_says_what_it_waits_for() {
         ),
         (promotion("release", in_testing(None)), "the repo that would result is being tested"),
         (promotion("release", ready()), "tests have passed; a release manager of storage must approve"),
-        (approved, "tests have passed and rex has approved; the gate is being asked"),
+        (approved, "tests have passed and rex has approved"),
         (promotion("release", rejected("no hello")), "no hello"),
         (promotion("release", published()), "published"),
     ];
@@ -707,6 +731,241 @@ async fn builds_are_promoted_and_promotions_approved() {
     assert!(told(result).contains("refused: suite runs failed"));
     let (_, result) = hub.grange(&["promote", PROMOTION, "hello-2.10-1.el9s"]).await;
     assert_eq!(code(&result), 2);
+}
+
+#[tokio::test]
+async fn a_stack_and_what_leaves_the_repo_are_asked_for_by_name() {
+    let hub = Hub::start().await;
+    let made =
+        json!({ "id": PROMOTION, "url": "http://hub/promotions/1", "warnings": ["this is what goes: a, b"] });
+    hub.on("POST /promotions", [ok(made)]);
+    let target = "storage9s-gluster-11-el9s";
+    let words = [
+        "promote",
+        "--stack",
+        "gluster",
+        "--target",
+        target,
+        "--remove",
+        "old",
+        "--remove",
+        "older",
+        "--confirm",
+    ];
+    let (printed, result) = hub.grange(&words).await;
+    result.unwrap();
+    assert_eq!(
+        hub.call("POST /promotions").json(),
+        json!({ "nvrs": [], "to": "release", "target": target, "stack": "gluster", "remove": ["old", "older"], "confirm": true })
+    );
+    assert!(printed.ends_with("http://hub/promotions/1\nthis is what goes: a, b\n"), "{printed}");
+    for wrong in [&["promote", PROMOTION, "--confirm"][..], &["promote", PROMOTION, "--stack", "gluster"]] {
+        let (_, result) = hub.grange(wrong).await;
+        assert_eq!(code(&result), 2, "{wrong:?}");
+    }
+    assert_eq!(hub.calls().len(), 1, "what cannot be meant is not asked for");
+}
+
+#[tokio::test]
+async fn a_promotion_that_needs_two_words_is_waited_for_until_the_second_is_missing() {
+    let hub = Hub::start().await;
+    let mut one = promotion("release", ready());
+    one["approvals"] = approvals(["rex"]);
+    let view =
+        json!({ "promotion": one, "sentence": "s", "results": [], "required": [], "approvals_needed": 2 });
+    hub.on(&format!("POST /promotions/{PROMOTION}/approve"), [status(204, "")]);
+    hub.on(&format!("GET /promotions/{PROMOTION}"), [ok(view)]);
+    let (_, result) = hub.grange(&["promote", PROMOTION, "--wait"]).await;
+    assert_eq!(code(&result), 1);
+    let said = told(result);
+    assert!(said.contains("waits for another release manager (1 of 2 have approved)"), "{said}");
+    let (printed, result) = hub.grange(&["promotions", PROMOTION]).await;
+    result.unwrap();
+    assert!(printed.contains("approved by  rex (1 of 2)"), "{printed}");
+    assert!(printed.contains(&format!("next: grange promote {PROMOTION}")), "{printed}");
+}
+
+fn waiver(more: &Value) -> Value {
+    let mut waiver = json!({
+        "id": WAIVER, "target": "storage9s-gluster-11-el9s", "suite": "runs", "arch": "s390x", "on": null,
+        "scope": { "kind": "build", "build": BUILD, "nvr": "hello-2.10-1.el9s" }, "by": "rex",
+        "reason": "known on s390x", "made": NOW - 60_000, "until": NOW + 3 * 86_400_000, "revoked": null,
+    });
+    for (key, value) in more.as_object().unwrap() {
+        waiver[key] = value.clone();
+    }
+    waiver
+}
+
+const WAIVER: &str = "01JZ8M3Q5T7V9X1B3D5F7H9KW1";
+
+#[tokio::test]
+async fn a_waiver_is_given_listed_shown_with_the_promotion_and_taken_back() {
+    let hub = Hub::start().await;
+    let line = format!("POST /promotions/{PROMOTION}/waivers");
+    hub.on(&line, [ok(json!({ "waiver": waiver(&json!({})), "then": "ask again with `grange promote x`" }))]);
+    let words = [
+        "waive",
+        PROMOTION,
+        "runs",
+        "--arch",
+        "s390x",
+        "--nvr",
+        "hello-2.10-1.el9s",
+        "--reason",
+        "known on s390x",
+        "--days",
+        "3",
+    ];
+    let (printed, result) = hub.grange(&words).await;
+    result.unwrap();
+    assert_eq!(
+        hub.call(&line).json(),
+        json!({ "suite": "runs", "arch": "s390x", "on": null, "nvr": "hello-2.10-1.el9s", "reason": "known on s390x", "days": 3 })
+    );
+    assert_eq!(
+        printed,
+        format!(
+            "waiver {WAIVER}\nruns on s390x for hello-2.10-1.el9s is waived for 3 d\nask again with `grange promote x`\n"
+        )
+    );
+
+    let expired = waiver(&json!({ "until": NOW - 7_200_000, "arch": null, "on": "cloud9s-x-1-el9s" }));
+    let list = "GET /targets/storage9s-gluster-11-el9s/waivers";
+    hub.on(list, [ok(json!([expired, waiver(&json!({}))]))]);
+    let (printed, result) = hub.grange(&["waivers", "storage9s-gluster-11-el9s"]).await;
+    result.unwrap();
+    let rows: Vec<&str> = printed.lines().skip(1).collect();
+    assert!(rows[0].contains("runs of cloud9s-x-1-el9s") && rows[0].contains("expired 2 h ago"), "{printed}");
+    assert!(rows[1].contains("for 3 d") && rows[1].ends_with("known on s390x"), "{printed}");
+
+    let view = json!({
+        "promotion": promotion("release", published()), "sentence": "published", "results": [],
+        "required": [{ "suite": "runs", "arch": "s390x" }, { "suite": "runs", "arch": "s390x", "on": "cloud9s-x-1-el9s" }],
+        "waivers": [waiver(&json!({}))], "behind": null,
+    });
+    hub.on(&format!("GET /promotions/{PROMOTION}"), [ok(view)]);
+    let (printed, _) = hub.grange(&["promotions", PROMOTION]).await;
+    assert!(printed.contains(WAIVER) && printed.contains("known on s390x"), "{printed}");
+    assert!(printed.contains("runs of cloud9s-x-1-el9s  s390x  missing"), "{printed}");
+
+    let revoked = waiver(&json!({ "revoked": ["rita", NOW] }));
+    hub.on(&format!("POST /waivers/{WAIVER}/revoke"), [ok(revoked)]);
+    let (printed, result) = hub.grange(&["waivers", "storage9s-gluster-11-el9s", "--revoke", WAIVER]).await;
+    result.unwrap();
+    assert_eq!(
+        printed,
+        format!("waiver {WAIVER} is taken back: runs on s390x for hello-2.10-1.el9s counts again\n")
+    );
+}
+
+#[tokio::test]
+async fn a_repo_goes_back_and_says_how_long_that_took() {
+    let hub = Hub::start().await;
+    hub.on("POST /rollbacks", [ok(json!({ "id": PROMOTION, "url": "http://hub/promotions/1" }))]);
+    let back = |state: Value, sentence: &str| {
+        let mut promotion = promotion("release", state);
+        promotion["course"] = json!({ "kind": "back", "to": SNAPSHOT, "reason": "it does not start" });
+        ok(
+            json!({ "promotion": promotion, "sentence": sentence, "results": [], "required": [], "approvals_needed": 1 }),
+        )
+    };
+    hub.on(
+        &format!("GET /promotions/{PROMOTION}"),
+        [back(json!({ "phase": "composing" }), "going back"), back(published(), "published")],
+    );
+    let tag = "storage9s-gluster-11-release";
+    let words = ["rollback", tag, "--revision", "41", "--reason", "it does not start", "--every", "0.01"];
+    let (printed, result) = hub.grange(&words).await;
+    result.unwrap();
+    assert_eq!(
+        hub.call("POST /rollbacks").json(),
+        json!({ "tag": tag, "revision": 41, "reason": "it does not start", "confirm": false })
+    );
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines[2..4], ["going back", "published"], "{printed}");
+    let took = lines[4].strip_prefix(&format!("{tag} shows what it showed before, ")).unwrap();
+    let seconds: f64 = took.strip_suffix(" s after it was asked for").unwrap().parse().unwrap();
+    assert!(seconds < 60.0, "{printed}");
+    let (printed, result) = hub.grange(&["promotions", PROMOTION]).await;
+    result.unwrap();
+    assert!(printed.contains("because      it does not start"), "{printed}");
+
+    hub.on(&format!("GET /promotions/{PROMOTION}"), [back(rejected("hello-2.9 was withdrawn"), "refused")]);
+    let (_, result) = hub.grange(&words).await;
+    assert!(told(result).contains("hello-2.9 was withdrawn"));
+    let (printed, result) =
+        hub.grange(&["rollback", tag, "--reason", "it does not start", "--no-wait"]).await;
+    result.unwrap();
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+}
+
+#[tokio::test]
+async fn what_a_repo_showed_is_listed() {
+    let hub = Hub::start().await;
+    let one = |revision: i64, reason: Value| {
+        json!({
+            "revision": revision, "snapshot": SNAPSHOT, "promotion": PROMOTION, "by": "rex", "reason": reason,
+            "at": NOW - 7_200_000, "packages": 12,
+        })
+    };
+    let tag = "storage9s-gluster-11-release";
+    hub.on(
+        &format!("GET /repos/{tag}/history?limit=20"),
+        [ok(json!([one(3, json!("it does not start")), one(2, Value::Null)]))],
+    );
+    let (printed, result) = hub.grange(&["history", tag]).await;
+    result.unwrap();
+    let rows: Vec<Vec<&str>> =
+        printed.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..5], ["3", "2", "h", "ago", "12"], "{printed}");
+    assert!(printed.lines().nth(1).unwrap().ends_with("it does not start"), "{printed}");
+    assert_eq!(rows[1][0], "2");
+}
+
+#[tokio::test]
+async fn a_build_is_withdrawn_with_a_reason_and_a_promotion_without() {
+    let hub = Hub::start().await;
+    let answer = json!({
+        "nvr": "hello-2.10-1.el9s", "live_in": ["storage9s-gluster-11-testing"], "warnings": ["users still see it"],
+    });
+    hub.on("POST /withdrawals", [ok(answer)]);
+    let (printed, result) = hub.grange(&["withdraw", "hello-2.10-1.el9s", "--reason", "it eats data"]).await;
+    result.unwrap();
+    assert_eq!(
+        hub.call("POST /withdrawals").json(),
+        json!({ "nvr": "hello-2.10-1.el9s", "reason": "it eats data" })
+    );
+    assert_eq!(
+        printed,
+        "hello-2.10-1.el9s is withdrawn; public in storage9s-gluster-11-testing\nwarning: users still see it\n"
+    );
+    for wrong in
+        [&["withdraw", "hello-2.10-1.el9s"][..], &["withdraw", PROMOTION, "--reason", "it eats data"]]
+    {
+        let (_, result) = hub.grange(wrong).await;
+        assert_eq!(code(&result), 2, "{wrong:?}");
+    }
+    hub.on(&format!("POST /promotions/{PROMOTION}/withdraw"), [status(204, "")]);
+    let (printed, result) = hub.grange(&["withdraw", PROMOTION]).await;
+    result.unwrap();
+    assert_eq!(printed, format!("promotion {PROMOTION} is withdrawn\n"));
+}
+
+#[tokio::test]
+async fn a_listing_says_who_is_on_top_of_whom() {
+    let hub = Hub::start().await;
+    let second = "01JZ8M3Q5T7V9X1B3D5F7H9KP2";
+    let (first, mut other) = (promotion("release", in_testing(None)), promotion("release", in_testing(None)));
+    (other["id"], other["base"], other["stack"]) = (json!(second), json!(SNAPSHOT), json!("gluster"));
+    (other["state"]["snapshot"], other["remove"]) = (json!("01JZ8M3Q5T7V9X1B3D5F7H9KS2"), json!(["old"]));
+    hub.on("GET /promotions?limit=20", [ok(json!({ "items": [other, first], "next": null }))]);
+    let (printed, result) = hub.grange(&["promotions"]).await;
+    result.unwrap();
+    let rows: Vec<&str> = printed.lines().skip(1).collect();
+    assert!(rows[0].contains("[gluster] hello-2.10-1.el9s -old"), "{printed}");
+    assert!(rows[0].ends_with(&format!("is being tested, on top of {PROMOTION}")), "{printed}");
+    assert!(rows[1].ends_with("is being tested"), "{printed}");
 }
 
 #[tokio::test]

@@ -16,9 +16,17 @@ fn leaves(command: &clap::Command, path: Vec<String>, found: &mut Vec<(Vec<Strin
     }
 }
 
-/// An example as a shell would hand it over: without quotes, redirections and what follows a pipe.
-fn words(example: &str) -> Vec<&str> {
-    example.split_whitespace().take_while(|word| !matches!(*word, ">" | "<" | "|")).collect()
+/// An example as a shell would hand it over: what stands in double quotes is one word; without redirections and what follows
+/// a pipe.
+fn words(example: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (place, part) in example.split('"').enumerate() {
+        match place % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words.into_iter().take_while(|word| !matches!(word.as_str(), ">" | "<" | "|")).collect()
 }
 
 #[test]
@@ -57,6 +65,12 @@ fn what_does_not_fit_together_is_refused() {
         "grange build target rpms/hello",
         "grange promote",
         "grange promote hello-1-1 --to candidate",
+        "grange promote --target storage9s-gluster-11-el9s",
+        "grange waive 01JZ8M3Q5T7V9X1B3D5F7H9K1M runs --reason because --days 91",
+        "grange waive 01JZ8M3Q5T7V9X1B3D5F7H9K1M runs --days 3",
+        "grange rollback storage9s-gluster-11-release",
+        "grange rollback t --reason r --no-wait --timeout 3",
+        "grange history",
         "grange promote hello-1-1 --timeout 3",
         "grange builds --kind nightly",
         "grange builds --state done",

@@ -253,7 +253,7 @@ class Grange(Farm):
         return self.call("POST", path, srpm.read_bytes(), headers)["id"]
 
     def idle(self):
-        return self.call("GET", "/api/v1/status")["open_requests"] == 0
+        return not self.call("GET", "/api/v1/builds?state=open&limit=1")["items"]
 
     def first_start(self):
         return self.wait_for_starts(1)[0]
@@ -293,7 +293,10 @@ def grange(folder, srpm, ledger=None, amqp=None, engine="dummy", image="dummy", 
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True)
     farm = Grange(process, port, started)
     try:
-        said = json.loads(process.stdout.readline())
+        first = process.stdout.readline()
+        if not first:
+            sys.exit(f"bench: the farm did not start: {(folder / 'log').read_text()[-2000:]}")
+        said = json.loads(first)
         farm.token, farm.target, farm.srpm, farm.image, farm.began = said["token"], said["target"], srpm, image, began
         yield farm
     finally:

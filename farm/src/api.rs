@@ -350,10 +350,116 @@ pub struct TaggedBuild {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewPromotion {
-    /// Their NVRs; all of one target.
+    /// Their NVRs; all of one target. May be empty when a stack or removals are named.
+    #[serde(default)]
     pub nvrs: Vec<String>,
     /// Where to: `release`, or `testing` to try again what the gate refused.
     pub to: Stage,
+    /// The target, needed only when no NVR tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// A stack of the target's template: whatever of it has changed since it was last promoted there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// Packages that leave the repo in the same step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Knowing that the repo may be emptied, or hold much less than before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirm: bool,
+}
+
+/// `POST /api/v1/rollbacks`: make a public repo show again what it showed before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewRollback {
+    /// The repo's tag: `storage9s-gluster-11-release`.
+    pub tag: String,
+    /// The revision to go back to; the one before the present content when absent.
+    #[serde(default)]
+    pub revision: Option<i64>,
+    /// Why, for everybody to read.
+    pub reason: String,
+    /// Knowing that the repo may hold much less than before.
+    #[serde(default)]
+    pub confirm: bool,
+}
+
+/// `POST /api/v1/promotions/{id}/waivers`: a release manager's word in place of a result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewWaiver {
+    /// The suite.
+    pub suite: String,
+    /// The architecture; all of them when absent.
+    #[serde(default)]
+    pub arch: Option<Arch>,
+    /// The target of the layered project whose suite it is.
+    #[serde(default)]
+    pub on: Option<String>,
+    /// The NVR of one of the promotion's builds: then the waiver holds for every content that has it, and otherwise for
+    /// exactly the content that was tested.
+    #[serde(default)]
+    pub nvr: Option<String>,
+    /// Why, for everybody to read.
+    pub reason: String,
+    /// Days it holds.
+    pub days: u32,
+}
+
+/// The answer to [`NewWaiver`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Waived {
+    /// The waiver, as it is kept for ever.
+    pub waiver: crate::gate::Waiver,
+    /// What follows from it for the promotion, in one sentence.
+    pub then: String,
+}
+
+/// `POST /api/v1/withdrawals`: a build that must not be published any more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewWithdrawal {
+    /// Its NVR.
+    pub nvr: String,
+    /// Why, for everybody to read.
+    pub reason: String,
+}
+
+/// The answer to a withdrawal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Withdrawn {
+    /// Its NVR.
+    pub nvr: String,
+    /// The public repos that show it now, from which only a rollback, a newer build or a removal takes it.
+    pub live_in: Vec<String>,
+    /// What the person should know besides.
+    pub warnings: Vec<String>,
+}
+
+/// One content a public repo showed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PublicationView {
+    /// The repo's revision from then on.
+    pub revision: i64,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The promotion that put it there.
+    pub promotion: PromotionId,
+    /// Who approved it.
+    pub by: String,
+    /// Why, where a reason was given.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Stamp,
+    /// How many packages it has.
+    pub packages: usize,
 }
 
 /// A promotion with the results the gate looks at.
@@ -368,6 +474,18 @@ pub struct PromotionView {
     pub results: Vec<crate::gate::TestResult>,
     /// What is required.
     pub required: Vec<crate::gate::Requirement>,
+    /// Every waiver that was ever given for its target and speaks about one of its builds or its content.
+    #[serde(default)]
+    pub waivers: Vec<crate::gate::Waiver>,
+    /// The promotion ahead of it in the queue of its repo.
+    #[serde(default)]
+    pub behind: Option<PromotionId>,
+    /// How many release managers must approve it.
+    #[serde(default)]
+    pub approvals_needed: usize,
+    /// What the signer said last, if it has said anything about it that is not a signature.
+    #[serde(default)]
+    pub signer: Option<String>,
 }
 
 /// A builder, for people.
@@ -447,6 +565,9 @@ pub struct StatusView {
     /// Promotions whose tests have passed and that wait for a release manager, oldest first.
     #[serde(default)]
     pub unapproved: Vec<Promotion>,
+    /// What is live and does not pass its tests any more.
+    #[serde(default)]
+    pub red: Vec<RedView>,
     /// Changes of state that are still to be told to the outside.
     #[serde(default)]
     pub untold: Untold,
@@ -458,6 +579,18 @@ pub struct StatusView {
     pub troubles: Vec<TroubleView>,
     /// Who is asking, if a token was given.
     pub you: Option<String>,
+}
+
+/// Something live that does not pass its tests any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RedView {
+    /// The repo's tag.
+    pub tag: String,
+    /// What is broken.
+    pub red: crate::recheck::Red,
+    /// The same for people, with what broke it.
+    pub sentence: String,
 }
 
 /// What waits for one architecture on behalf of one SIG.

@@ -21,6 +21,9 @@ pub struct Builder {
     /// When its present life began, by its own clock.
     #[serde(default)]
     pub born: Stamp,
+    /// How often it had reported in this life before its last report, by its own count.
+    #[serde(default)]
+    pub count: u64,
     /// The version of its program.
     #[serde(default)]
     pub version: String,
@@ -134,6 +137,7 @@ impl Builder {
         Builder {
             name: name.to_owned(),
             born: Stamp::ZERO,
+            count: 0,
             version: String::new(),
             arches: Vec::new(),
             emulated: Vec::new(),
@@ -171,6 +175,7 @@ impl Builder {
         let Presence {
             builder,
             born,
+            count,
             clock,
             version,
             arches,
@@ -186,6 +191,7 @@ impl Builder {
         Builder {
             name: builder,
             born,
+            count,
             version,
             arches,
             emulated,

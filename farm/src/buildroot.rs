@@ -16,6 +16,9 @@ pub const LARGEST_LOCK: u64 = 16 * 1024 * 1024;
 const MOST_PACKAGES: usize = 100_000;
 /// Characters a NEVRA may have.
 const LONGEST_NEVRA: usize = 512;
+/// What the names of packages begin with that are parts of compilers, or that compilers compute with.
+const TOOLCHAIN: [&str; 11] =
+    ["annobin", "binutils", "clang", "cpp", "gcc", "gmp", "isl", "libmpc", "lld", "llvm", "mpfr"];
 /// How rpm writes a value that is not there.
 const NONE: &str = "(none)";
 
@@ -30,6 +33,10 @@ pub struct Lock {
     pub image_digest: String,
     /// Every package installed on top of the image or in it, by NEVRA.
     pub packages: Vec<Installed>,
+    /// Had the build at hand what earlier builds of its target had compiled (a ccache)? No part of the digests: it is not
+    /// meant to change what comes out, but whoever asks where a package's bytes come from must know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ccache: bool,
 }
 
 /// One package in a buildroot.
@@ -55,6 +62,9 @@ pub struct RootFacts {
     pub lock: Digest,
     /// [`input_digest`]: two builds with the same one had the same input.
     pub input: Digest,
+    /// [`Lock::ccache`].
+    #[serde(default)]
+    pub ccache: bool,
 }
 
 /// Why something is not a lock, or not the one it should be.
@@ -83,6 +93,9 @@ pub enum LockFault {
     /// There is no package in it: no root is empty.
     #[error("it names no package")]
     Empty,
+    /// There was a ccache where there must be none.
+    #[error("it says that there was a ccache, which the recipe does not allow")]
+    Ccache,
 }
 
 /// What has changed from one buildroot to another.
@@ -114,7 +127,8 @@ impl Lock {
         }
         packages.sort();
         packages.dedup();
-        let lock = Self { image: recipe.image.clone(), image_digest: image_digest.to_owned(), packages };
+        let (image, image_digest) = (recipe.image.clone(), image_digest.to_owned());
+        let lock = Self { image, image_digest, packages, ccache: false };
         lock.check(recipe)?;
         Ok(lock)
     }
@@ -132,7 +146,7 @@ impl Lock {
     }
 
     fn check(&self, recipe: &Recipe) -> Result<(), LockFault> {
-        let Self { image, image_digest, packages } = self;
+        let Self { image, image_digest, packages, ccache } = self;
         if *image != recipe.image {
             return Err(LockFault::OtherImage { found: shown(image), expected: recipe.image.clone() });
         }
@@ -141,6 +155,9 @@ impl Lock {
         }
         if packages.is_empty() {
             return Err(LockFault::Empty);
+        }
+        if *ccache && recipe.ccache_mb() == 0 {
+            return Err(LockFault::Ccache);
         }
         if packages.len() > MOST_PACKAGES {
             return Err(LockFault::TooMany(packages.len()));
@@ -158,6 +175,22 @@ impl Lock {
             self.packages.iter().map(|Installed { nevra, digest }| format!("{nevra} {digest}\n")).collect();
         packages.sort();
         packages.dedup();
+        Digest::of(format!("{}\n{}", self.image_digest, packages.concat()).as_bytes())
+    }
+
+    /// The digest of what compiles in it: the image, and every package that looks like a part of a compiler. What was compiled
+    /// elsewhere is as good as what is compiled here only where this is the same; ccache itself looks at the compiler's driver
+    /// and at what it reads of sources, headers and plugins, but not at the programs that the driver starts.
+    #[must_use]
+    pub fn toolchain(&self) -> Digest {
+        let compiles = |package: &&Installed| TOOLCHAIN.iter().any(|name| package.nevra.starts_with(name));
+        let mut packages: Vec<String> = self
+            .packages
+            .iter()
+            .filter(compiles)
+            .map(|Installed { nevra, digest }| format!("{nevra} {digest}\n"))
+            .collect();
+        packages.sort();
         Digest::of(format!("{}\n{}", self.image_digest, packages.concat()).as_bytes())
     }
 

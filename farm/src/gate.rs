@@ -3,17 +3,28 @@
 //! Only [`decide`] makes an [`Approved`], and only an [`Approved`] moves a repo's pointer. What is missing,
 //! unreadable or in error means no.
 
-use std::collections::BTreeMap;
+mod decide;
+mod waiver;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use decide::decide;
+pub use waiver::{Waiver, WaiverScope};
+
 use crate::arch::Arch;
 use crate::digest::Digest;
-use crate::ids::{JobId, SnapshotId};
+use crate::ids::{BuildId, JobId, SnapshotId};
+use crate::promotion::Promotion;
 use crate::recipe::{RepoOrigin, RepoSource};
-use crate::sig::{Project, Stage};
+use crate::sig::Project;
 use crate::snapshot::Snapshot;
 use crate::stamp::Stamp;
+
+/// The built-in suite that every promotion must pass besides those that its project requires: everything that changes can be
+/// installed and upgraded to, and nothing that depends on it breaks. The hub runs it, not a builder.
+pub const CLOSURE: &str = "repoclosure";
 
 /// One suite that must have passed on one architecture.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,13 +34,37 @@ pub struct Requirement {
     pub suite: String,
     /// The architecture.
     pub arch: Arch,
+    /// The target of the project whose suite it is, when that is another one which is layered on the repo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+}
+
+impl Requirement {
+    /// What the version of its suite is found by: two projects may have suites of one name.
+    #[must_use]
+    pub fn key(&self) -> String {
+        suite_key(&self.suite, self.on.as_deref())
+    }
+
+    /// `suite installs on x86_64`, for people.
+    #[must_use]
+    pub fn phrase(&self) -> String {
+        let of = self.on.as_ref().map_or_else(String::new, |target| format!(" of {target}"));
+        format!("suite {}{of} on {}", self.suite, self.arch)
+    }
+}
+
+/// What names a suite among those of a promotion: `installs`, or `installs of cloud9s-openstack-epoxy-el9s`.
+#[must_use]
+pub fn suite_key(suite: &str, on: Option<&str>) -> String {
+    on.map_or_else(|| suite.to_owned(), |target| format!("{suite} of {target}"))
 }
 
 /// What one run of a suite showed. Bound to the content it ran on, never to a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TestResult {
-    /// The job that ran it.
+    /// The job that ran it; an id of its own for what the hub ran itself.
     pub job: JobId,
     /// The content it ran on.
     pub content: Digest,
@@ -37,6 +72,9 @@ pub struct TestResult {
     pub suite: String,
     /// The architecture.
     pub arch: Arch,
+    /// The target of the project whose suite it is, see [`Requirement::on`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// Digest of the suite's folder, or of its name when it is built in.
     pub version: Digest,
     /// What it ran in: the image and the layers below, see [`environment`].
@@ -71,22 +109,52 @@ pub enum TestVerdict {
 pub struct Question<'a> {
     /// Whose gate it is.
     pub project: &'a Project,
-    /// Where the content would go.
-    pub stage: Stage,
+    /// What is asked for.
+    pub promotion: &'a Promotion,
     /// The content.
     pub snapshot: &'a Snapshot,
     /// The repo's live snapshot now.
-    pub live: Option<SnapshotId>,
+    pub live: Option<&'a Snapshot>,
+    /// The snapshot that the promotion ahead of this one in the queue stands for.
+    pub ahead: Option<SnapshotId>,
+    /// The projects that are layered on this repo: their suites must pass too.
+    pub layered: &'a [Layered],
     /// Every result there is for this content.
     pub results: &'a [TestResult],
-    /// The version of each suite, as it was found when the snapshot was composed.
-    pub suites: &'a BTreeMap<String, Digest>,
-    /// The [`environment`] that tests run in now, on each architecture.
-    pub environments: &'a BTreeMap<Arch, Digest>,
-    /// Who approved it, if anybody did.
-    pub approver: Option<&'a str>,
-    /// Is the approver a release manager of the SIG at this moment?
-    pub approver_may: bool,
+    /// Every result there is for the content that is live.
+    pub before: &'a [TestResult],
+    /// The [`environment`] that the tests of each project run in now, on each architecture; `None` is the project itself.
+    pub environments: &'a BTreeMap<(Option<String>, Arch), Digest>,
+    /// Every waiver there is for this target.
+    pub waivers: &'a [Waiver],
+    /// The release managers of the SIG, and of those layered on it, at this moment.
+    pub release_managers: &'a ReleaseManagers,
+    /// The builds that were withdrawn.
+    pub withdrawn: &'a BTreeSet<BuildId>,
+    /// Was this very content published in this repo before?
+    pub was_published: bool,
+    /// The time.
+    pub now: Stamp,
+}
+
+/// A project that is layered on the repo under test, and what of it must still work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layered {
+    /// Its target.
+    pub target: String,
+    /// Its suites.
+    pub required: Vec<String>,
+    /// The architectures it shares with the project below.
+    pub arches: Vec<Arch>,
+}
+
+/// Who may approve and waive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReleaseManagers {
+    /// Of the SIG whose repo it is.
+    pub own: BTreeSet<String>,
+    /// Of the SIGs of the layered projects, by target.
+    pub layered: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The name that the repo under test has in a test's recipe.
@@ -115,8 +183,11 @@ pub enum Decision {
     NeedsApproval,
     /// Nothing speaks against it yet, but these have not been shown.
     Missing(Vec<Requirement>),
-    /// It was composed on a snapshot, or tested on layers, that are no longer live: compose and test it again.
+    /// It was composed on a snapshot that is neither live nor ahead of it, or tested on layers that are no longer live:
+    /// compose and test it again.
     Outdated,
+    /// It was composed on what is ahead of it in the queue: wait for that to be published or refused.
+    Behind,
     /// A layer below is being composed: ask again.
     Later,
     /// No, and why: one sentence each.
@@ -129,7 +200,8 @@ pub struct Approved {
     tag: String,
     snapshot: SnapshotId,
     base: Option<SnapshotId>,
-    by: String,
+    by: Vec<String>,
+    waivers: Vec<crate::ids::WaiverId>,
 }
 
 impl Approved {
@@ -148,98 +220,39 @@ impl Approved {
     pub fn base(&self) -> Option<SnapshotId> {
         self.base
     }
-    /// Who approved it: a release manager, or `gate` where tests alone decide.
+    /// Who approved it: release managers, or `gate` where tests alone decide.
     #[must_use]
-    pub fn by(&self) -> &str {
-        &self.by
+    pub fn by(&self) -> String {
+        self.by.join(", ")
+    }
+    /// The waivers that stood in for results.
+    #[must_use]
+    pub fn waivers(&self) -> &[crate::ids::WaiverId] {
+        &self.waivers
     }
 }
 
-/// What must have passed before anything of this project is published.
+/// What must have passed before anything of this project is published: its required suites and [`CLOSURE`], and those of
+/// the projects layered on it. Empty when the project requires nothing itself, since then nothing is published.
 #[must_use]
-pub fn requirements(project: &Project) -> Vec<Requirement> {
-    project
-        .required
-        .iter()
-        .flat_map(|suite| project.arches.iter().map(|arch| Requirement { suite: suite.clone(), arch: *arch }))
-        .collect()
-}
-
-/// May this content be published?
-#[must_use]
-pub fn decide(question: &Question<'_>) -> Decision {
-    let Question { project, stage, snapshot, live, results, approver, approver_may, .. } = *question;
-    if stage == Stage::Candidate {
-        return Decision::Refused(vec!["candidate repos are not published".to_owned()]);
+pub fn requirements(project: &Project, layered: &[Layered]) -> Vec<Requirement> {
+    if project.required.is_empty() {
+        return Vec::new();
     }
-    if snapshot.tag != project.tag(stage) {
-        return Decision::Refused(vec![format!(
-            "the snapshot was composed for {}, not for {}",
-            snapshot.tag,
-            project.tag(stage)
-        )]);
-    }
-    let required = requirements(project);
-    if required.is_empty() {
-        return Decision::Refused(vec![format!(
-            "no test, no promotion: {} requires no suite; add at least `required = [\"installs\"]` to its [project.tests]",
-            project.target()
-        )]);
-    }
-    if snapshot.base != live {
-        return Decision::Outdated;
-    }
-    let mut missing = Vec::new();
-    let mut against = Vec::new();
-    for requirement in required {
-        let mut shown: Vec<&TestResult> = results
-            .iter()
-            .filter(|result| is_about(result, &requirement, &snapshot.content, question.suites))
-            .collect();
-        let were_shown = !shown.is_empty();
-        shown.retain(|result| question.environments.get(&result.arch) == Some(&result.environment));
-        if were_shown && shown.is_empty() {
-            return Decision::Outdated;
-        }
-        // A suite may have been run again (after the farm failed, say): the newest run speaks.
-        let newest = shown.into_iter().max_by_key(|result| (result.at, result.job));
-        match newest.map(|result| &result.verdict) {
-            Some(TestVerdict::Passed) => {}
-            Some(TestVerdict::Failed { reason }) => {
-                against.push(format!("suite {} failed on {}: {reason}", requirement.suite, requirement.arch));
-            }
-            Some(TestVerdict::Errored { reason }) => {
-                against.push(format!(
-                    "suite {} could not be run on {}: {reason}",
-                    requirement.suite, requirement.arch
-                ));
-            }
-            None => missing.push(requirement),
-        }
-    }
-    if !against.is_empty() {
-        return Decision::Refused(against);
-    }
-    if !missing.is_empty() {
-        return Decision::Missing(missing);
-    }
-    let by = match (stage, approver) {
-        (Stage::Release, None) => return Decision::NeedsApproval,
-        (Stage::Release, Some(person)) if !approver_may => {
-            return Decision::Refused(vec![format!(
-                "{person} approved it but is not a release manager of SIG {}",
-                project.sig
-            )]);
-        }
-        (Stage::Release, Some(person)) => person,
-        (Stage::Testing | Stage::Candidate, _) => "gate",
-    };
-    Decision::Approved(Approved {
-        tag: snapshot.tag.clone(),
-        snapshot: snapshot.id,
-        base: snapshot.base,
-        by: by.to_owned(),
-    })
+    let built_in = std::iter::once(CLOSURE);
+    let own = built_in.chain(project.required.iter().map(String::as_str)).flat_map(|suite| {
+        project.arches.iter().map(move |arch| Requirement { suite: suite.to_owned(), arch: *arch, on: None })
+    });
+    let theirs = layered.iter().flat_map(|layer| {
+        layer.required.iter().flat_map(move |suite| {
+            layer.arches.iter().map(move |arch| Requirement {
+                suite: suite.clone(),
+                arch: *arch,
+                on: Some(layer.target.clone()),
+            })
+        })
+    });
+    own.chain(theirs).collect()
 }
 
 /// Was this result shown by this suite, in this version, on this architecture and this content?
@@ -251,7 +264,15 @@ pub fn is_about(
     suites: &BTreeMap<String, Digest>,
 ) -> bool {
     result.suite == requirement.suite
+        && result.on == requirement.on
         && result.arch == requirement.arch
         && result.content == *content
-        && suites.get(&requirement.suite) == Some(&result.version)
+        && suites.get(&requirement.key()) == Some(&result.version)
+}
+
+/// Does a repo with `after` packages hold so much less than one with `before` that somebody must have meant it: nothing at
+/// all, or more than a fifth fewer?
+#[must_use]
+pub fn is_much_smaller(before: usize, after: usize) -> bool {
+    before > 0 && (after == 0 || after.saturating_mul(5) < before.saturating_mul(4))
 }

@@ -96,6 +96,7 @@ id!(PromotionId, "promotion", "Names one promotion: a set of builds moving toget
 id!(ChainId, "chain", "Names one chain: requests that were asked for together and order themselves.");
 id!(EventId, "event", "Names one change of state, as it is told to the outside.");
 id!(PersonId, "person", "Names one person.");
+id!(WaiverId, "waiver", "Names one waiver: a release manager's word in place of a test's result.");
 
 /// Makes ids that are unique across processes: the time in milliseconds, then 80 bits from a SplitMix64 stream.
 #[derive(Debug, Clone)]

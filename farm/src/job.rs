@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
+use crate::gate::suite_key;
 use crate::ids::{JobId, RequestId};
 use crate::outcome::Outcome;
 use crate::recipe::Recipe;
@@ -64,6 +65,9 @@ pub enum JobKind {
     Test {
         /// The suite's name.
         suite: String,
+        /// The target of the layered project whose suite it is, if it is not the snapshot's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on: Option<String>,
     },
 }
 
@@ -74,7 +78,7 @@ impl JobKind {
         match self {
             JobKind::Srpm => "srpm".to_owned(),
             JobKind::Build => "build".to_owned(),
-            JobKind::Test { suite } => format!("test {suite}"),
+            JobKind::Test { suite, on } => format!("test {}", suite_key(suite, on.as_deref())),
         }
     }
 }
@@ -551,6 +555,13 @@ impl Job {
             }
             JobState::Waiting { .. } | JobState::Offered { .. } | JobState::Done { .. } => false,
         }
+    }
+
+    /// Has the time run out within which the builder that is at work must be heard? Its token opens nothing then, until a beat
+    /// has renewed it, which is possible for as long as nobody has given the turn up.
+    #[must_use]
+    pub fn is_overdue(&self, now: Stamp) -> bool {
+        self.began().is_some() && self.due().is_some_and(|due| due <= now)
     }
 
     /// The builder that has it now, or had it last.

@@ -37,9 +37,13 @@ pub struct Stop {
     pub turn: u32,
 }
 
+/// The code of the problem by which the hub answers an attempt that it has not heard of for too long, and that may still renew
+/// its lease: beat, then ask again.
+pub const LEASE_OVER: &str = "lease-over";
+
 /// Builder to hub, `POST /api/v1/builders/{name}/presence` with the builder's own secret: I am here, and this is what I
-/// have. Sent at start, every few seconds, and when it begins to drain. Repeatable; what an earlier life says after a later one
-/// changes nothing.
+/// have. Sent at start, every few seconds, and when it begins to drain. Repeatable; what was said earlier, by `born` and `count`,
+/// changes nothing when it arrives later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Presence {
@@ -47,6 +51,9 @@ pub struct Presence {
     pub builder: String,
     /// When this life of the builder began, by its own clock. A later life knows nothing of the attempts of an earlier one.
     pub born: Stamp,
+    /// How many this life of the builder has sent before this one.
+    #[serde(default)]
+    pub count: u64,
     /// The time by the builder's clock as this was sent.
     pub clock: Stamp,
     /// The program's version.
@@ -138,7 +145,7 @@ pub struct Finish {
 pub struct Manifest {
     /// The snapshot.
     pub id: SnapshotId,
-    /// Every file below the architecture's folder: `repodata/repomd.xml`, `Packages/h/hello-….rpm`, …
+    /// Every file below the architecture's folder: `repodata/repomd.xml`, `Packages/h/0123456789abcdef/hello-….rpm`, …
     /// Each is at `GET …/snapshots/{id}/{path}`.
     pub files: Vec<ManifestFile>,
 }

@@ -1,4 +1,4 @@
-//! The promotion machine: a set of builds moving together into a repo.
+//! The promotion machine: a set of builds moving together into a repo, or a repo moving back to what it was.
 //!
 //! `Composing -> InTesting -> Ready -> Approved -> Publishing -> Published`, or `Rejected`, or `Withdrawn`. From any
 //! state before `Publishing` it goes back to `Composing` when the repo has moved on underneath it.
@@ -28,16 +28,59 @@ pub struct Promotion {
     pub builds: Vec<BuildId>,
     /// Their NVRs, for people.
     pub nvrs: Vec<String>,
+    /// Packages that leave the repo with it.
+    #[serde(default)]
+    pub remove: Vec<String>,
+    /// The stack of the template it was asked for as, if it was one.
+    #[serde(default)]
+    pub stack: Option<String>,
+    /// Does it go forward, or back?
+    #[serde(default)]
+    pub course: Course,
+    /// Was it asked for knowing that it empties the repo, or leaves much less in it?
+    #[serde(default)]
+    pub confirmed: bool,
     /// Who asked for it; `gate` when it opened by itself.
     pub by: String,
-    /// The release manager who approved it, which may be before its tests are done.
-    pub approver: Option<String>,
+    /// The release managers who approved it, each once, which may be before its tests are done.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// The version of each suite its snapshot is tested with: what the gate asks for.
     pub suites: BTreeMap<String, Digest>,
+    /// What its snapshot was composed on: what is live, or what is ahead of it in the queue.
+    #[serde(default)]
+    pub base: Option<SnapshotId>,
     /// When it was opened.
     pub created: Stamp,
     /// Where it stands.
     pub state: PromotionState,
+}
+
+/// Which way a promotion moves its repo.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Course {
+    /// Builds enter, once they have passed their tests in the combination that results.
+    #[default]
+    Forward,
+    /// The repo shows again what it has shown before, under a new snapshot with a higher revision.
+    Back {
+        /// The snapshot whose content it shows again.
+        to: SnapshotId,
+        /// Why, for everybody to read.
+        reason: String,
+    },
+}
+
+/// A release manager's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Stamp,
 }
 
 /// Where a promotion stands.
@@ -59,7 +102,7 @@ pub enum PromotionState {
         /// The tested snapshot.
         snapshot: SnapshotId,
     },
-    /// The gate has said yes.
+    /// The gate has said yes: it is being signed and staged.
     Approved {
         /// The tested snapshot.
         snapshot: SnapshotId,
@@ -107,12 +150,14 @@ pub enum PromotionEvent {
     Composed {
         /// The snapshot.
         snapshot: SnapshotId,
+        /// What it was composed on.
+        base: Option<SnapshotId>,
         /// The request that tests it.
         request: Option<RequestId>,
         /// The version of each suite.
         suites: BTreeMap<String, Digest>,
     },
-    /// The repo, or a layer below it, has moved on: compose again.
+    /// The repo, what is ahead of it in the queue, or a layer below has moved on: compose again.
     Outdated,
     /// The gate misses nothing but a release manager's word.
     NeedsApproval,
@@ -144,6 +189,17 @@ pub enum PromotionEvent {
     },
 }
 
+/// So many names are read; of more, people want to know how many.
+const NAMED: usize = 8;
+
+/// `a, b, c`, or of many the first ones and how many more.
+fn few(names: &[String]) -> String {
+    match names.get(NAMED..) {
+        Some(more) if !more.is_empty() => format!("{} and {} more", names[..NAMED].join(", "), more.len()),
+        Some(_) | None => names.join(", "),
+    }
+}
+
 /// An event that does not fit the promotion's state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("promotion {id} is {phase}")]
@@ -172,8 +228,8 @@ impl Promotion {
             }
             (_, S::Publishing { .. }) => return Err(refused()),
 
-            (E::Composed { snapshot, request, suites }, S::Composing) => {
-                next.suites = suites;
+            (E::Composed { snapshot, base, request, suites }, S::Composing) => {
+                (next.base, next.suites) = (base, suites);
                 S::InTesting { snapshot, request }
             }
             (E::Composed { .. }, S::InTesting { .. } | S::Ready { .. } | S::Approved { .. }) => {
@@ -189,7 +245,9 @@ impl Promotion {
             (E::NeedsApproval, S::Composing | S::Ready { .. }) => return Err(refused()),
 
             (E::Approve { by }, state) => {
-                next.approver = Some(by);
+                if !next.approvals.iter().any(|approval| approval.by == by) {
+                    next.approvals.push(Approval { by, at: now });
+                }
                 state.clone()
             }
 
@@ -221,6 +279,48 @@ impl Promotion {
             ) => S::Withdrawn { by, at: now },
         };
         Ok(next)
+    }
+
+    /// What it does to its repo, in a few words for people: `hello-2.10-1.el9s, without old-hello to release`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        match &self.course {
+            Course::Forward => format!("{} to {}", self.what(), self.to),
+            Course::Back { to, reason } => format!("{} back to snapshot {to} ({reason})", self.to),
+        }
+    }
+
+    /// What to type to ask for the same once more; nothing of the sort for one that goes back.
+    #[must_use]
+    pub fn again(&self) -> Option<String> {
+        let Promotion { nvrs, remove, stack, to, target, confirmed, .. } = self;
+        if self.course != Course::Forward {
+            return None;
+        }
+        let mut words = vec!["grange promote".to_owned(), format!("--to {to}")];
+        match stack {
+            Some(stack) => words.push(format!("--stack {stack} --target {target}")),
+            None if nvrs.is_empty() => words.push(format!("--target {target}")),
+            None => words.extend(nvrs.iter().cloned()),
+        }
+        words.extend(remove.iter().map(|package| format!("--remove {package}")));
+        words.extend(confirmed.then(|| "--confirm".to_owned()));
+        Some(words.join(" "))
+    }
+
+    /// What it moves, in a few words for people: `hello-2.10-1.el9s, without old-hello`.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let moved = match &self.stack {
+            Some(stack) if self.nvrs.is_empty() => format!("stack {stack}"),
+            Some(stack) => format!("stack {stack} ({})", few(&self.nvrs)),
+            None => few(&self.nvrs),
+        };
+        match (moved.is_empty(), self.remove.is_empty()) {
+            (_, true) => moved,
+            (true, false) => format!("removing {}", few(&self.remove)),
+            (false, false) => format!("{moved}, without {}", few(&self.remove)),
+        }
     }
 
     /// One word for the state.

@@ -30,7 +30,7 @@ pub struct Recipe {
     pub sharing: Option<Sharing>,
 }
 
-/// The circle within which builders reuse what a job left there (roots).
+/// The circle within which builders reuse what a job left there (roots, and a ccache where the target asks for one).
 ///
 /// Everybody in a circle may do harm to everybody else in it: a source package is read by root's tools while its root
 /// is made. So the circle is one target, whose packagers trust each other anyway, and scratch builds, which are made of
@@ -42,6 +42,33 @@ pub struct Sharing {
     pub target: String,
     /// Is it the circle of the target's scratch builds?
     pub scratch: bool,
+    /// MiB of compilers' results (a ccache) that its builds may leave for one another; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ccache_mb: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Sharing {
+    /// The circle alone, without what its builds may do in it.
+    #[must_use]
+    pub fn circle(&self) -> Self {
+        Self { target: self.target.clone(), scratch: self.scratch, ccache_mb: 0 }
+    }
+}
+
+impl Recipe {
+    /// MiB of a ccache that the work may have. None, whatever the recipe says, unless it is a build, and no scratch build:
+    /// whoever writes what is compiled decides what is in the cache.
+    #[must_use]
+    pub fn ccache_mb(&self) -> u64 {
+        match (&self.work, &self.sharing) {
+            (Work::Build { srpm: _ }, Some(Sharing { target: _, scratch: false, ccache_mb })) => *ccache_mb,
+            (Work::Srpm { .. } | Work::Build { .. } | Work::Test { .. }, _) => 0,
+        }
+    }
 }
 
 /// The kinds of work.

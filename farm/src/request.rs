@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::chain::Link;
+use crate::gate::Requirement;
 use crate::ids::{BuildId, JobId, Minter, PromotionId, RequestId, SnapshotId};
 use crate::job::{Class, Job, JobKind, JobState};
 use crate::outcome::Outcome;
+use crate::recheck::Cause;
 use crate::recipe::{Input, Recipe, RepoSource, Sharing, Work};
 use crate::sig::Project;
 use crate::stamp::Stamp;
@@ -68,6 +70,15 @@ pub enum RequestKind {
         /// The snapshot.
         snapshot: SnapshotId,
     },
+    /// What is live is to be tested again.
+    Check {
+        /// The repo's tag.
+        tag: String,
+        /// Its live snapshot.
+        snapshot: SnapshotId,
+        /// What has changed below it.
+        causes: Vec<Cause>,
+    },
 }
 
 impl RequestKind {
@@ -79,6 +90,7 @@ impl RequestKind {
             RequestKind::Build => "build",
             RequestKind::Scratch { .. } => "scratch",
             RequestKind::Test { .. } => "test",
+            RequestKind::Check { .. } => "check",
         }
     }
 
@@ -87,7 +99,16 @@ impl RequestKind {
     pub fn is_imported(&self) -> bool {
         match self {
             RequestKind::Push { .. } | RequestKind::Build => true,
-            RequestKind::Scratch { .. } | RequestKind::Test { .. } => false,
+            RequestKind::Scratch { .. } | RequestKind::Test { .. } | RequestKind::Check { .. } => false,
+        }
+    }
+
+    /// Does it run suites on a snapshot?
+    #[must_use]
+    pub fn is_test(&self) -> bool {
+        match self {
+            RequestKind::Test { .. } | RequestKind::Check { .. } => true,
+            RequestKind::Push { .. } | RequestKind::Build | RequestKind::Scratch { .. } => false,
         }
     }
 }
@@ -227,7 +248,7 @@ pub enum Next {
 #[must_use]
 pub fn next(request: &Request, jobs: &[Job]) -> Next {
     let unsettled: Vec<JobId> = jobs.iter().filter(|job| job.outcome().is_none()).map(|job| job.id).collect();
-    let is_test = matches!(request.kind, RequestKind::Test { .. });
+    let is_test = request.kind.is_test();
     if let Some(verdict) = first_failure(jobs) {
         return match (unsettled.is_empty(), is_test) {
             (true, _) => Next::Close(verdict),
@@ -247,7 +268,9 @@ pub fn next(request: &Request, jobs: &[Job]) -> Next {
     }
     let built = jobs.iter().any(|job| job.kind == JobKind::Build);
     match &request.kind {
-        RequestKind::Test { .. } => Next::Close(Verdict::Complete { build: None }),
+        RequestKind::Test { .. } | RequestKind::Check { .. } => {
+            Next::Close(Verdict::Complete { build: None })
+        }
         RequestKind::Push { .. } | RequestKind::Build | RequestKind::Scratch { .. } if !built => {
             Next::PlanBuilds
         }
@@ -367,14 +390,21 @@ impl Planner<'_> {
     pub fn test(
         &mut self,
         project: &Project,
-        suite: &str,
-        arch: Arch,
+        requirement: &Requirement,
         folder: Option<Input>,
         packages: Vec<String>,
         repos: Vec<RepoSource>,
     ) -> Job {
-        let work = Work::Test { suite: suite.to_owned(), folder, packages };
-        self.job(project, JobKind::Test { suite: suite.to_owned() }, arch, work, repos)
+        let work = Work::Test { suite: requirement.suite.clone(), folder, packages };
+        let kind = JobKind::Test { suite: requirement.suite.clone(), on: requirement.on.clone() };
+        self.job(project, kind, requirement.arch, work, repos)
+    }
+
+    /// What its jobs may share; a ccache is for builds that are no scratch builds.
+    fn sharing(&self, project: &Project, kind: &JobKind) -> Sharing {
+        let scratch = self.class == Class::Scratch;
+        let compiles = *kind == JobKind::Build && !scratch;
+        Sharing { target: project.target(), scratch, ccache_mb: if compiles { project.ccache_mb } else { 0 } }
     }
 
     fn job(
@@ -385,6 +415,7 @@ impl Planner<'_> {
         work: Work,
         repos: Vec<RepoSource>,
     ) -> Job {
+        let sharing = self.sharing(project, &kind);
         Job {
             id: self.minter.mint(self.now),
             request: self.request,
@@ -401,7 +432,7 @@ impl Planner<'_> {
                 work,
                 repos,
                 macros: project.all_macros(),
-                sharing: Some(Sharing { target: project.target(), scratch: self.class == Class::Scratch }),
+                sharing: Some(sharing),
                 limits: project.limits.clone(),
             },
             turn: 0,

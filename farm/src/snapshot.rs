@@ -64,39 +64,91 @@ pub struct Snapshot {
     pub id: SnapshotId,
     /// The tag whose repo it is made for.
     pub tag: String,
-    /// The repo's live snapshot at the time it was composed; publishing it on another one is refused.
+    /// What must be live when it is published: the repo's live snapshot at the time it was composed, or that of the promotion
+    /// ahead of it in the queue.
     pub base: Option<SnapshotId>,
     /// Names what is in it: equal contents have equal digests, whichever repo they are for.
     pub content: Digest,
     /// When it was composed.
     pub created: Stamp,
+    /// See [`Snapshot::revision`]; 0 in those that were composed before there was such a field.
+    #[serde(default)]
+    revision: i64,
     /// What is in it, in the order of packages.
     pub members: Vec<Member>,
 }
 
+/// What is known of a snapshot without what is in it: enough to compose another one on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Its id.
+    pub id: SnapshotId,
+    created: Stamp,
+    #[serde(default)]
+    revision: i64,
+}
+
+impl Base {
+    /// See [`Snapshot::revision`].
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision.max(self.created.millis()).max(0)
+    }
+}
+
 impl Snapshot {
-    /// Composes: the live members, with the given ones put in place of older builds of the same packages.
+    /// Composes: the members of `base`, with the given ones put in place of older builds of the same packages, and without
+    /// the packages in `remove`.
     #[must_use]
     pub fn compose(
         id: SnapshotId,
         tag: &str,
         base: Option<&Snapshot>,
         set: &[Member],
+        remove: &[String],
         now: Stamp,
     ) -> Snapshot {
-        let mut members: BTreeMap<String, Member> = BTreeMap::new();
+        let mut members: BTreeMap<&str, &Member> = BTreeMap::new();
         for member in base.map(|base| base.members.as_slice()).unwrap_or_default().iter().chain(set) {
-            members.insert(member.package.clone(), member.clone());
+            members.insert(&member.package, member);
         }
-        let members: Vec<Member> = members.into_values().collect();
+        members.retain(|package, _| !remove.iter().any(|gone| gone == package));
+        let members = members.into_values().cloned().collect();
+        Self::holding(id, tag, base.map(Snapshot::as_base), members, now)
+    }
+
+    /// Holds exactly these members, which are in the order of packages.
+    #[must_use]
+    pub fn holding(
+        id: SnapshotId,
+        tag: &str,
+        base: Option<Base>,
+        members: Vec<Member>,
+        now: Stamp,
+    ) -> Snapshot {
+        let after = base.map_or(0, |base| base.revision().saturating_add(1));
         Snapshot {
             id,
             tag: tag.to_owned(),
             base: base.map(|base| base.id),
             content: content_digest(&members),
             created: now,
+            revision: now.millis().max(after),
             members,
         }
+    }
+
+    /// It, as what another one is composed on.
+    #[must_use]
+    pub fn as_base(&self) -> Base {
+        Base { id: self.id, created: self.created, revision: self.revision }
+    }
+
+    /// The revision of its metadata: the time it was composed at, in milliseconds, but always more than that of its base. So
+    /// what a repo shows has a higher one than all it showed before, also on the way back, and when a clock has gone back.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.as_base().revision()
     }
 
     /// Every RPM in it.

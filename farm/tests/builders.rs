@@ -17,6 +17,7 @@ fn builder(name: &str, arches: &[Arch], emulated: &[Arch]) -> Builder {
     Builder {
         name: name.into(),
         born: Stamp::ZERO,
+        count: 0,
         version: String::new(),
         arches: arches.to_vec(),
         emulated: emulated.to_vec(),

@@ -7,7 +7,7 @@ mod sample;
 use farm::arch::Arch;
 use farm::buildroot::{Lock, LockFault, input_digest};
 use farm::job::JobKind;
-use farm::recipe::Recipe;
+use farm::recipe::{Recipe, Sharing};
 use sample::digest;
 use serde_json::{Value, json};
 
@@ -123,6 +123,44 @@ fn a_difference_names_every_package_once() {
     );
     assert!(diff.images.is_some() && !diff.is_empty());
     assert_ne!(one.digest(), two.digest());
+}
+
+#[test]
+fn a_ccache_is_told_and_no_part_of_the_digests() {
+    let mut allowed = recipe();
+    allowed.sharing = Some(Sharing { target: "demo9s-any-el9s".to_owned(), scratch: false, ccache_mb: 100 });
+    let mut told = lock();
+    assert!(
+        !Lock::read(&allowed, told.to_string().as_bytes()).unwrap().ccache,
+        "unless it says so there was none"
+    );
+    told["ccache"] = json!(true);
+    let with = Lock::read(&allowed, told.to_string().as_bytes()).unwrap();
+    assert!(with.ccache);
+    assert_eq!(Lock::read(&allowed, &serde_json::to_vec(&with).unwrap()).as_ref(), Ok(&with));
+    assert_eq!(with.digest(), read(&lock()).unwrap().digest());
+    allowed.sharing.as_mut().unwrap().scratch = true;
+    for denied in [recipe(), allowed] {
+        assert_eq!(Lock::read(&denied, told.to_string().as_bytes()), Err(LockFault::Ccache));
+    }
+    let plain = serde_json::to_string(&read(&lock()).unwrap()).unwrap();
+    assert!(!plain.contains("ccache"), "hubs that do not know the word are not told it: {plain}");
+}
+
+#[test]
+fn what_compiles_is_the_image_and_every_compiler() {
+    let of = |image: &str, packages: &[&str]| {
+        let listing: String = packages.iter().map(|nevra| format!("{nevra} {}\n", digest(nevra))).collect();
+        Lock::of_listing(&recipe(), &format!("sha256:{}", digest(image)), &listing).unwrap().toolchain()
+    };
+    let base = of("image", &["gcc-1-1.x86_64", "binutils-1-1.x86_64", "bash-1-1.x86_64"]);
+    assert_eq!(
+        base,
+        of("image", &["binutils-1-1.x86_64", "bash-2-1.x86_64", "gcc-1-1.x86_64", "zsh-1-1.x86_64"])
+    );
+    assert_ne!(base, of("other", &["gcc-1-1.x86_64", "binutils-1-1.x86_64", "bash-1-1.x86_64"]));
+    assert_ne!(base, of("image", &["gcc-1-1.x86_64", "binutils-1-2.x86_64", "bash-1-1.x86_64"]));
+    assert_ne!(base, of("image", &["gcc-1-1.x86_64", "bash-1-1.x86_64"]));
 }
 
 #[test]

@@ -3,82 +3,145 @@
 
 mod sample;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use farm::arch::Arch;
 use farm::digest::Digest;
-use farm::gate::{Decision, Question, Requirement, TestResult, TestVerdict, decide, requirements};
-use farm::ids::SnapshotId;
+use farm::gate::{
+    CLOSURE, Decision, Layered, Question, ReleaseManagers, Requirement, TestResult, TestVerdict, Waiver,
+    WaiverScope, decide, is_much_smaller, requirements,
+};
+use farm::ids::{BuildId, SnapshotId};
+use farm::promotion::{Approval, Course, Promotion, PromotionState};
 use farm::sig::{Project, Stage};
 use farm::snapshot::Snapshot;
+use farm::stamp::Stamp;
 use sample::{at, digest, id, member, project};
+
+/// The moment at which the gate is asked.
+const NOW: Stamp = Stamp::from_millis(1_000);
+/// A project that is layered on the one whose gate it is.
+const ABOVE: &str = "viewers9s-viewer-3-el9s";
 
 /// Everything the gate looks at, owned, so that a test can spoil one thing.
 #[derive(Clone)]
 struct Case {
     project: Project,
-    stage: Stage,
+    promotion: Promotion,
     snapshot: Snapshot,
-    live: Option<SnapshotId>,
+    live: Option<Snapshot>,
+    ahead: Option<SnapshotId>,
+    layered: Vec<Layered>,
     results: Vec<TestResult>,
-    suites: BTreeMap<String, Digest>,
-    environments: BTreeMap<Arch, Digest>,
-    approver: Option<&'static str>,
-    approver_may: bool,
+    before: Vec<TestResult>,
+    environments: BTreeMap<(Option<String>, Arch), Digest>,
+    waivers: Vec<Waiver>,
+    managers: ReleaseManagers,
+    withdrawn: BTreeSet<BuildId>,
+    was_published: bool,
+}
+
+fn names(people: &[&str]) -> BTreeSet<String> {
+    people.iter().map(ToString::to_string).collect()
+}
+
+fn approval(by: &str) -> Approval {
+    Approval { by: by.into(), at: at(2) }
+}
+
+fn passed(number: u64, content: &Digest, requirement: &Requirement) -> TestResult {
+    TestResult {
+        job: id(number),
+        content: content.clone(),
+        suite: requirement.suite.clone(),
+        arch: requirement.arch,
+        on: requirement.on.clone(),
+        version: digest("suite"),
+        environment: digest("environment"),
+        verdict: TestVerdict::Passed,
+        at: at(10),
+    }
 }
 
 impl Case {
     /// A release with every result and a release manager's word.
     fn good() -> Case {
         let project = project();
-        let base =
-            Snapshot::compose(id(100), &project.tag(Stage::Release), None, &[member("hello", "2.9")], at(0));
-        let snapshot = Snapshot::compose(
-            id(101),
-            &project.tag(Stage::Release),
-            Some(&base),
-            &[member("hello", "2.10")],
-            at(1),
-        );
-        let results = requirements(&project)
-            .into_iter()
-            .enumerate()
-            .map(|(index, requirement)| TestResult {
-                job: id(200 + u64::try_from(index).unwrap()),
-                content: snapshot.content.clone(),
-                suite: requirement.suite,
-                arch: requirement.arch,
-                version: digest("suite"),
-                environment: digest("environment"),
-                verdict: TestVerdict::Passed,
-                at: at(10),
-            })
-            .collect();
-        Case {
-            suites: project.required.iter().map(|suite| (suite.clone(), digest("suite"))).collect(),
-            environments: project.arches.iter().map(|arch| (*arch, digest("environment"))).collect(),
-            live: Some(base.id),
-            stage: Stage::Release,
-            snapshot,
-            results,
-            approver: Some("rex"),
-            approver_may: true,
+        let tag = project.tag(Stage::Release);
+        let base = Snapshot::compose(id(100), &tag, None, &[member("hello", "2.9")], &[], at(0));
+        let snapshot = Snapshot::compose(id(101), &tag, Some(&base), &[member("hello", "2.10")], &[], at(1));
+        let promotion = Promotion {
+            id: id(1),
+            sig: project.sig.clone(),
+            target: project.target(),
+            to: Stage::Release,
+            builds: vec![member("hello", "2.10").build],
+            nvrs: vec!["hello-2.10-1.el9s".into()],
+            remove: Vec::new(),
+            stack: None,
+            course: Course::Forward,
+            confirmed: false,
+            by: "ada".into(),
+            approvals: vec![approval("rex")],
+            suites: BTreeMap::new(),
+            base: Some(base.id),
+            created: at(0),
+            state: PromotionState::Ready { snapshot: snapshot.id },
+        };
+        let mut case = Case {
+            live: Some(base),
+            ahead: None,
+            layered: Vec::new(),
+            results: Vec::new(),
+            before: Vec::new(),
+            environments: BTreeMap::new(),
+            waivers: Vec::new(),
+            managers: ReleaseManagers { own: names(&["rex", "rita"]), layered: BTreeMap::new() },
+            withdrawn: BTreeSet::new(),
+            was_published: false,
             project,
-        }
+            promotion,
+            snapshot,
+        };
+        case.show_all();
+        case
+    }
+
+    /// Every result that is required, and the versions and environments they are about.
+    fn show_all(&mut self) {
+        let required = self.required();
+        self.results =
+            (200..).zip(&required).map(|(number, one)| passed(number, &self.snapshot.content, one)).collect();
+        self.promotion.suites = required.iter().map(|one| (one.key(), digest("suite"))).collect();
+        self.environments =
+            required.into_iter().map(|one| ((one.on, one.arch), digest("environment"))).collect();
+    }
+
+    fn required(&self) -> Vec<Requirement> {
+        requirements(&self.project, &self.layered)
+    }
+
+    fn decide_at(&self, now: Stamp) -> Decision {
+        decide(&Question {
+            project: &self.project,
+            promotion: &self.promotion,
+            snapshot: &self.snapshot,
+            live: self.live.as_ref(),
+            ahead: self.ahead,
+            layered: &self.layered,
+            results: &self.results,
+            before: &self.before,
+            environments: &self.environments,
+            waivers: &self.waivers,
+            release_managers: &self.managers,
+            withdrawn: &self.withdrawn,
+            was_published: self.was_published,
+            now,
+        })
     }
 
     fn decide(&self) -> Decision {
-        decide(&Question {
-            project: &self.project,
-            stage: self.stage,
-            snapshot: &self.snapshot,
-            live: self.live,
-            results: &self.results,
-            suites: &self.suites,
-            environments: &self.environments,
-            approver: self.approver,
-            approver_may: self.approver_may,
-        })
+        self.decide_at(NOW)
     }
 
     fn spoilt(spoil: impl FnOnce(&mut Case)) -> Decision {
@@ -89,10 +152,64 @@ impl Case {
 
     fn testing() -> Case {
         let mut case = Case::good();
-        case.stage = Stage::Testing;
+        case.promotion.to = Stage::Testing;
         case.snapshot.tag = case.project.tag(Stage::Testing);
-        (case.approver, case.approver_may) = (None, false);
+        case.promotion.approvals.clear();
         case
+    }
+
+    /// A project above it requires `opens` on the one architecture that both have, and has shown it.
+    fn layered() -> Case {
+        let mut case = Case::good();
+        case.layered = vec![Layered {
+            target: ABOVE.into(),
+            required: vec!["opens".into()],
+            arches: vec![Arch::X86_64],
+        }];
+        case.managers.layered.insert(ABOVE.into(), names(&["vera"]));
+        case.show_all();
+        case
+    }
+
+    /// A rollback by one release manager to what was published.
+    fn back() -> Case {
+        let mut case = Case::good();
+        case.promotion.course = Course::Back { to: id(90), reason: "it does not start".into() };
+        case.promotion.approvals = vec![approval("rex")];
+        (case.results, case.promotion.suites, case.was_published) = (Vec::new(), BTreeMap::new(), true);
+        case
+    }
+
+    /// The result of this suite on this architecture.
+    fn result(&mut self, suite: &str, arch: Arch) -> &mut TestResult {
+        self.results.iter_mut().find(|result| result.suite == suite && result.arch == arch).unwrap()
+    }
+
+    /// Nothing but a waiver of `runs` on x86_64 for exactly this content lets it through.
+    fn waived() -> Case {
+        let mut case = Case::good();
+        case.result("runs", Arch::X86_64).verdict = failed();
+        case.waivers = vec![Waiver {
+            id: id(500),
+            target: case.project.target(),
+            suite: "runs".into(),
+            arch: Some(Arch::X86_64),
+            on: None,
+            scope: WaiverScope::Content { content: case.snapshot.content.clone() },
+            by: "rita".into(),
+            reason: "the test host is wrong".into(),
+            made: at(5),
+            until: at(2_000),
+            revoked: None,
+        }];
+        case
+    }
+
+    #[track_caller]
+    fn without(mut self, spoil: impl FnOnce(&mut Case)) -> Decision {
+        assert!(matches!(self.decide(), Decision::Approved(_)), "{:?}", self.decide());
+        spoil(&mut self);
+        self.decide()
     }
 }
 
@@ -110,26 +227,35 @@ fn refused(decision: Decision, words: &str) {
     assert!(why.iter().any(|sentence| sentence.contains(words)), "{why:?}");
 }
 
+#[track_caller]
+fn approved(decision: Decision) -> farm::gate::Approved {
+    match decision {
+        Decision::Approved(approved) => approved,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn with_every_result_and_a_release_managers_word_it_says_yes() {
     let case = Case::good();
-    let Decision::Approved(approved) = case.decide() else { panic!("{:?}", case.decide()) };
+    let approved = approved(case.decide());
     assert_eq!(approved.tag(), "demo9s-hello-2-release");
     assert_eq!(approved.snapshot(), case.snapshot.id);
-    assert_eq!(approved.base(), case.live);
-    assert_eq!(approved.by(), "rex");
+    assert_eq!(approved.base(), case.live.map(|live| live.id));
+    assert_eq!((approved.by().as_str(), approved.waivers()), ("rex", &[][..]));
 }
 
 #[test]
 fn testing_needs_results_alone() {
-    let Decision::Approved(approved) = Case::testing().decide() else { panic!() };
-    assert_eq!((approved.tag(), approved.by()), ("demo9s-hello-2-testing", "gate"));
+    let approved = approved(Case::testing().decide());
+    assert_eq!((approved.tag(), approved.by().as_str()), ("demo9s-hello-2-testing", "gate"));
 }
 
 #[test]
-fn every_suite_must_have_run_on_every_architecture() {
-    let all = requirements(&project());
-    assert_eq!(all.len(), 4);
+fn every_suite_must_have_run_on_every_architecture_and_nothing_else_may_break() {
+    let all = requirements(&project(), &[]);
+    let suites: Vec<&str> = all.iter().map(|one| one.suite.as_str()).collect();
+    assert_eq!(suites, [CLOSURE, CLOSURE, "installs", "installs", "runs", "runs"]);
     for (index, requirement) in all.iter().enumerate() {
         let decision = Case::spoilt(|case| drop(case.results.remove(index)));
         assert_eq!(decision, Decision::Missing(vec![requirement.clone()]));
@@ -139,41 +265,42 @@ fn every_suite_must_have_run_on_every_architecture() {
 
 #[test]
 fn one_bad_result_is_enough() {
-    for index in 0..4 {
-        refused(Case::spoilt(|case| case.results[index].verdict = failed()), "failed on");
-        refused(Case::spoilt(|case| case.results[index].verdict = errored()), "could not be run on");
+    for index in 0..6 {
+        refused(Case::spoilt(|case| case.results[index].verdict = failed()), "failed: greeting is wrong");
+        refused(
+            Case::spoilt(|case| case.results[index].verdict = errored()),
+            "could not be run: the builder",
+        );
     }
     // What speaks against it is said even while other results are missing.
     refused(
         Case::spoilt(|case| {
-            case.results.truncate(1);
-            case.results[0].verdict = failed();
+            case.result("installs", Arch::X86_64).verdict = failed();
+            case.results.retain(|result| result.suite == "installs");
         }),
-        "suite installs failed on x86_64: greeting is wrong",
+        "suite installs on x86_64 failed: greeting is wrong",
     );
 }
 
 #[test]
-fn a_result_counts_for_its_own_suite_architecture_and_content_only() {
-    let missing = |suite: &str, arch| Decision::Missing(vec![Requirement { suite: suite.into(), arch }]);
-    assert_eq!(Case::spoilt(|case| case.results[0].arch = Arch::Ppc64le), missing("installs", Arch::X86_64));
-    assert_eq!(
-        Case::spoilt(|case| case.results[0].suite = "other".into()),
-        missing("installs", Arch::X86_64)
-    );
-    assert_eq!(
-        Case::spoilt(|case| case.results[0].content = digest("the same NVRs, built again")),
-        missing("installs", Arch::X86_64)
-    );
+fn a_result_counts_for_its_own_suite_architecture_project_and_content_only() {
+    let missing =
+        Decision::Missing(vec![Requirement { suite: "installs".into(), arch: Arch::X86_64, on: None }]);
+    let changes: [fn(&mut TestResult); 4] = [
+        |result| result.arch = Arch::Ppc64le,
+        |result| result.suite = "other".into(),
+        |result| result.on = Some(ABOVE.into()),
+        |result| result.content = digest("the same NVRs, built again"),
+    ];
+    for change in changes {
+        assert_eq!(Case::spoilt(|case| change(case.result("installs", Arch::X86_64))), missing);
+    }
     // A suite nobody asked for has no say.
-    assert!(matches!(
-        Case::spoilt(|case| {
-            let mut extra = case.results[0].clone();
-            (extra.suite, extra.verdict) = ("experimental".into(), failed());
-            case.results.push(extra);
-        }),
-        Decision::Approved(_)
-    ));
+    approved(Case::spoilt(|case| {
+        let mut extra = case.results[0].clone();
+        (extra.suite, extra.verdict) = ("experimental".into(), failed());
+        case.results.push(extra);
+    }));
 }
 
 #[test]
@@ -206,15 +333,16 @@ fn the_newest_run_speaks_in_whatever_order_they_are_read() {
 #[test]
 fn no_test_no_promotion() {
     refused(Case::spoilt(|case| case.project.required.clear()), "requires no suite");
-    refused(Case::spoilt(|case| case.project.arches.clear()), "requires no suite");
     let mut testing = Case::testing();
     testing.project.required.clear();
     refused(testing.decide(), "no test, no promotion");
+    // Nor do the suites of others stand in for its own.
+    refused(Case::layered().without(|case| case.project.required.clear()), "requires no suite");
 }
 
 #[test]
 fn a_snapshot_goes_where_it_was_composed_for() {
-    refused(Case::spoilt(|case| case.stage = Stage::Testing), "not for demo9s-hello-2-testing");
+    refused(Case::spoilt(|case| case.promotion.to = Stage::Testing), "not for demo9s-hello-2-testing");
     refused(
         Case::spoilt(|case| case.snapshot.tag = "other9s-hello-2-release".into()),
         "the snapshot was composed for other9s-hello-2-release",
@@ -224,7 +352,7 @@ fn a_snapshot_goes_where_it_was_composed_for() {
 #[test]
 fn candidate_is_never_published() {
     let decision = Case::spoilt(|case| {
-        case.stage = Stage::Candidate;
+        case.promotion.to = Stage::Candidate;
         case.snapshot.tag = case.project.tag(Stage::Candidate);
     });
     refused(decision, "candidate repos are not published");
@@ -232,47 +360,344 @@ fn candidate_is_never_published() {
 
 #[test]
 fn what_the_repo_has_moved_on_from_is_composed_again() {
-    assert_eq!(Case::spoilt(|case| case.live = Some(id(999))), Decision::Outdated);
+    let other = |case: &mut Case| case.live.as_mut().unwrap().id = id(999);
+    assert_eq!(Case::spoilt(other), Decision::Outdated);
     assert_eq!(Case::spoilt(|case| case.live = None), Decision::Outdated);
     assert_eq!(Case::spoilt(|case| case.snapshot.base = None), Decision::Outdated);
     let first = Case::spoilt(|case| (case.live, case.snapshot.base) = (None, None));
     assert!(matches!(first, Decision::Approved(_)), "the first content of a repo has no base: {first:?}");
+    // Whatever its results say: they are about a content that would take back what is live.
+    let with_all = Case::spoilt(|case| {
+        other(case);
+        case.waivers = Case::waived().waivers;
+        case.was_published = true;
+    });
+    assert_eq!(with_all, Decision::Outdated);
+}
+
+#[test]
+fn what_was_composed_on_one_that_is_ahead_waits_for_it() {
+    let base = Case::good().snapshot.base;
+    let behind = |spoil: fn(&mut Case)| {
+        Case::spoilt(|case| {
+            (case.live.as_mut().unwrap().id, case.ahead) = (id(999), base);
+            spoil(case);
+        })
+    };
+    assert_eq!(behind(|_| {}), Decision::Behind);
+    // Whatever its tests have shown: what is ahead may still be refused, and then they mean nothing.
+    assert_eq!(behind(|case| case.results.clear()), Decision::Behind);
+    assert_eq!(behind(|case| case.results[0].verdict = failed()), Decision::Behind);
+    assert_eq!(behind(|case| case.ahead = Some(id(998))), Decision::Outdated, "another one is ahead now");
+    assert_eq!(behind(|case| case.ahead = None), Decision::Outdated, "nothing is ahead any more");
+    let no_base = behind(|case| (case.snapshot.base, case.ahead) = (None, None));
+    assert_eq!(no_base, Decision::Outdated, "no base and nobody ahead is no place in a queue");
 }
 
 #[test]
 fn production_needs_a_release_managers_word() {
-    assert_eq!(Case::spoilt(|case| case.approver = None), Decision::NeedsApproval);
-    assert_eq!(
-        Case::spoilt(|case| (case.approver, case.approver_may) = (None, true)),
-        Decision::NeedsApproval
-    );
+    assert_eq!(Case::spoilt(|case| case.promotion.approvals.clear()), Decision::NeedsApproval);
     refused(
-        Case::spoilt(|case| case.approver_may = false),
+        Case::spoilt(|case| case.managers.own = names(&["rita"])),
         "rex approved it but is not a release manager of SIG demo",
     );
+    // A release manager of those above is none of the repo's own.
+    refused(
+        Case::layered().without(|case| case.promotion.approvals = vec![approval("vera")]),
+        "vera approved it",
+    );
     // The word makes up for nothing else.
-    refused(Case::spoilt(|case| case.results[0].verdict = failed()), "failed on");
+    refused(Case::spoilt(|case| case.results[0].verdict = failed()), "failed");
     assert!(matches!(Case::spoilt(|case| case.results.clear()), Decision::Missing(_)));
+}
+
+#[test]
+fn where_two_must_agree_two_people_must() {
+    let two = |people: &[&str]| {
+        Case::spoilt(|case| {
+            case.project.approvers = 2;
+            case.promotion.approvals = people.iter().map(|by| approval(by)).collect();
+        })
+    };
+    assert_eq!(two(&[]), Decision::NeedsApproval);
+    assert_eq!(two(&["rex"]), Decision::NeedsApproval);
+    assert_eq!(approved(two(&["rex", "rita"])).by(), "rex, rita");
+    refused(two(&["rex", "ada"]), "ada approved it but is not a release manager");
+    // No template can ask for nobody's word.
+    let none = Case::spoilt(|case| {
+        case.project.approvers = 0;
+        case.promotion.approvals.clear();
+    });
+    assert_eq!(none, Decision::NeedsApproval);
+}
+
+#[test]
+fn the_same_word_given_twice_is_one() {
+    let twice = ["rex", "rex"].into_iter().fold(Case::good().promotion, |promotion, by| {
+        promotion.on(farm::promotion::PromotionEvent::Approve { by: by.into() }, at(3)).unwrap()
+    });
+    assert_eq!(twice.approvals, [approval("rex")]);
 }
 
 #[test]
 fn a_result_counts_for_its_version_of_the_suite_and_in_its_environment_only() {
     let other_suite = Case::spoilt(|case| {
-        case.suites.insert(case.project.required[0].clone(), digest("a mended suite"));
+        case.promotion.suites.insert("runs".into(), digest("a mended suite"));
     });
     assert!(matches!(other_suite, Decision::Missing(_)), "{other_suite:?}");
-    let unknown_suite = Case::spoilt(|case| case.suites.clear());
+    let unknown_suite = Case::spoilt(|case| case.promotion.suites.clear());
     assert!(matches!(unknown_suite, Decision::Missing(_)), "{unknown_suite:?}");
-    let moved_layer = Case::spoilt(|case| {
+    let move_layer = |case: &mut Case| {
         case.environments.values_mut().for_each(|environment| *environment = digest("a layer moved"));
-    });
-    assert_eq!(moved_layer, Decision::Outdated);
-    let tested_again = Case::spoilt(|case| {
-        case.environments.values_mut().for_each(|environment| *environment = digest("a layer moved"));
+    };
+    assert_eq!(Case::spoilt(move_layer), Decision::Outdated);
+    assert_eq!(Case::spoilt(|case| case.environments.clear()), Decision::Outdated);
+    approved(Case::spoilt(|case| {
+        move_layer(case);
         for mut result in case.results.clone() {
             (result.environment, result.at) = (digest("a layer moved"), at(20));
             case.results.push(result);
         }
+    }));
+}
+
+#[test]
+fn a_withdrawn_build_enters_nothing_but_need_not_leave_at_once() {
+    let new = member("hello", "2.10").build;
+    refused(
+        Case::good().without(|case| drop(case.withdrawn.insert(new))),
+        "hello-2.10-1.el9s was withdrawn; build it anew",
+    );
+    // What is live already is not held against what comes beside it.
+    approved(Case::good().without(|case| {
+        let beside = [member("world", "1")];
+        case.withdrawn.insert(member("hello", "2.9").build);
+        case.snapshot =
+            Snapshot::compose(case.snapshot.id, &case.snapshot.tag, case.live.as_ref(), &beside, &[], at(1));
+        case.show_all();
+    }));
+    // Nor does a waiver, or that it was public once, bring one in.
+    refused(Case::waived().without(|case| drop(case.withdrawn.insert(new))), "was withdrawn");
+    refused(Case::back().without(|case| drop(case.withdrawn.insert(new))), "was withdrawn");
+}
+
+#[test]
+fn a_repo_that_would_hold_much_less_was_meant_to() {
+    for (before, after, smaller) in [
+        (0, 0, false),
+        (0, 9, false),
+        (1, 0, true),
+        (10, 8, false),
+        (10, 7, true),
+        (5, 4, false),
+        (100, 79, true),
+        (100, 80, false),
+        (10, 11, false),
+        (usize::MAX, usize::MAX, false),
+    ] {
+        assert_eq!(is_much_smaller(before, after), smaller, "{before} to {after}");
+    }
+    let shrunk = |confirmed: bool, case: Case| {
+        case.without(|case| {
+            let tag = case.snapshot.tag.clone();
+            let set = [member("hello", "2.9"), member("world", "1")];
+            let live = Snapshot::compose(id(100), &tag, None, &set, &[], at(0));
+            case.snapshot = Snapshot::compose(id(101), &tag, Some(&live), &[], &["world".into()], at(1));
+            (case.live, case.promotion.confirmed) = (Some(live), confirmed);
+            if case.promotion.course == Course::Forward {
+                case.show_all();
+            }
+        })
+    };
+    for case in [Case::good, Case::back] {
+        refused(shrunk(false, case()), "would have 2 packages instead of 4");
+        approved(shrunk(true, case()));
+    }
+    // Knowing that it is meant makes up for no result.
+    let mut case = Case::good();
+    (case.promotion.confirmed, case.results) = (true, Vec::new());
+    assert!(matches!(case.decide(), Decision::Missing(_)));
+}
+
+#[test]
+fn going_back_is_to_what_was_published_and_one_persons_word() {
+    assert_eq!(approved(Case::back().decide()).by(), "rex");
+    refused(Case::back().without(|case| case.was_published = false), "only what was published before");
+    assert_eq!(Case::back().without(|case| case.promotion.approvals.clear()), Decision::NeedsApproval);
+    refused(Case::back().without(|case| case.managers.own.clear()), "is not a release manager");
+    approved(Case::back().without(|case| case.project.approvers = 2));
+    assert_eq!(Case::back().without(|case| case.live = None), Decision::Outdated);
+    refused(Case::back().without(|case| case.project.required.clear()), "no test, no promotion");
+    // Also testing goes back by somebody's word alone.
+    let testing = |case: &mut Case| {
+        (case.promotion.to, case.snapshot.tag) = (Stage::Testing, case.project.tag(Stage::Testing));
+    };
+    approved(Case::back().without(testing));
+    let nobodys = Case::back().without(|case| {
+        testing(case);
+        case.promotion.approvals.clear();
     });
-    assert!(matches!(tested_again, Decision::Approved(_)), "{tested_again:?}");
+    assert_eq!(nobodys, Decision::NeedsApproval);
+    // That it was public once lets nothing forward.
+    let forward = Case::good().without(|case| (case.was_published, case.results) = (true, Vec::new()));
+    assert!(matches!(forward, Decision::Missing(_)), "{forward:?}");
+}
+
+#[test]
+fn a_waiver_stands_in_for_one_result_and_is_named() {
+    let case = Case::waived();
+    assert_eq!(approved(case.decide()).waivers(), [case.waivers[0].id]);
+    // Also for one that is missing, or could not be run.
+    for spoil in [(|case| case.result("runs", Arch::X86_64).verdict = errored()) as fn(&mut Case), |case| {
+        case.results.retain(|result| (&*result.suite, result.arch) != ("runs", Arch::X86_64))
+    }] {
+        assert_eq!(approved(case.clone().without(spoil)).waivers().len(), 1);
+    }
+    // One that was not needed is not named.
+    let unneeded = case.without(|case| case.result("runs", Arch::X86_64).verdict = TestVerdict::Passed);
+    assert_eq!(approved(unneeded).waivers(), []);
+}
+
+/// Every single thing without which a waiver is worth nothing.
+#[test]
+fn a_waiver_is_worth_nothing_where_anything_of_it_does_not_fit() {
+    let spoils: [(&str, fn(&mut Case)); 9] = [
+        ("another suite", |case| case.waivers[0].suite = "installs".into()),
+        ("another architecture", |case| case.waivers[0].arch = Some(Arch::Aarch64)),
+        ("a suite of another project", |case| case.waivers[0].on = Some(ABOVE.into())),
+        ("another content", |case| {
+            case.waivers[0].scope = WaiverScope::Content { content: digest("another") };
+        }),
+        ("a build that is not in it", |case| {
+            case.waivers[0].scope = WaiverScope::Build { build: id(777), nvr: "hello-2.10-1.el9s".into() };
+        }),
+        ("expired at this very moment", |case| case.waivers[0].until = NOW),
+        ("taken back", |case| case.waivers[0].revoked = Some(("rex".into(), at(6)))),
+        ("its giver is no release manager any more", |case| case.managers.own = names(&["rex"])),
+        ("its giver is one of those above only", |case| {
+            case.managers.own = names(&["rex"]);
+            case.managers.layered.insert(ABOVE.into(), names(&["rita"]));
+        }),
+    ];
+    for (what, spoil) in spoils {
+        match Case::waived().without(spoil) {
+            Decision::Refused(why) => {
+                assert!(why[0].contains("suite runs on x86_64 failed"), "{what}: {why:?}")
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    // It expires between approval and publication as well.
+    let case = Case::waived();
+    assert!(matches!(case.decide_at(at(1_999)), Decision::Approved(_)));
+    refused(case.decide_at(at(2_000)), "suite runs on x86_64 failed");
+}
+
+#[test]
+fn a_waiver_for_a_build_holds_wherever_the_build_is_and_one_for_all_architectures_on_each() {
+    approved(Case::waived().without(|case| {
+        let build = member("hello", "2.10").build;
+        case.waivers[0].scope = WaiverScope::Build { build, nvr: "hello-2.10-1.el9s".into() };
+        let more = [member("hello", "2.10"), member("world", "1")];
+        case.snapshot =
+            Snapshot::compose(case.snapshot.id, &case.snapshot.tag, case.live.as_ref(), &more, &[], at(1));
+        case.show_all();
+        case.result("runs", Arch::X86_64).verdict = failed();
+    }));
+    let both = |case: &mut Case| case.result("runs", Arch::Aarch64).verdict = failed();
+    refused(Case::waived().without(both), "suite runs on aarch64 failed");
+    approved(Case::waived().without(|case| {
+        both(case);
+        case.waivers[0].arch = None;
+    }));
+}
+
+#[test]
+fn what_is_layered_on_it_must_not_break() {
+    let opens = |case: &mut Case| case.results.iter().position(|result| result.suite == "opens").unwrap();
+    let required = Case::layered().required();
+    assert_eq!(required.len(), 7, "on the architecture that both have");
+    assert_eq!(required[6].phrase(), "suite opens of viewers9s-viewer-3-el9s on x86_64");
+    let missing = Case::layered().without(|case| {
+        let opens = opens(case);
+        case.results.remove(opens);
+    });
+    assert_eq!(missing, Decision::Missing(vec![required[6].clone()]));
+    let fails = |case: &mut Case| {
+        let opens = opens(case);
+        case.results[opens].verdict = failed();
+    };
+    refused(Case::layered().without(fails), "suite opens of viewers9s-viewer-3-el9s on x86_64 failed");
+    // A result of the repo's own suite of that name is about something else.
+    let own = Case::layered().without(|case| {
+        let opens = opens(case);
+        case.results[opens].on = None;
+    });
+    assert!(matches!(own, Decision::Missing(_)), "{own:?}");
+
+    // Release managers of the repo's SIG waive it, and those of the SIG above; but not another suite.
+    for (by, holds) in [("vera", true), ("rita", true), ("ada", false)] {
+        let decision = Case::layered().without(|case| {
+            fails(case);
+            let on = Some(ABOVE.to_owned());
+            case.waivers = Case::waived().waivers;
+            (case.waivers[0].suite, case.waivers[0].on, case.waivers[0].by) = ("opens".into(), on, by.into());
+        });
+        assert_eq!(matches!(decision, Decision::Approved(_)), holds, "{by}: {decision:?}");
+    }
+    let foreign = Case::layered().without(|case| {
+        case.waivers = Case::waived().waivers;
+        case.waivers[0].by = "vera".into();
+        case.result("runs", Arch::X86_64).verdict = failed();
+    });
+    refused(foreign, "suite runs on x86_64 failed");
+}
+
+#[test]
+fn what_was_broken_before_on_what_is_layered_holds_up_nobody() {
+    let broken = |before: Option<TestVerdict>, verdict: TestVerdict| {
+        Case::layered().without(|case| {
+            let opens = case.required()[6].clone();
+            let content = case.live.as_ref().unwrap().content.clone();
+            case.before = before
+                .map(|verdict| TestResult { verdict, at: at(3), ..passed(400, &content, &opens) })
+                .into_iter()
+                .collect();
+            case.results.iter_mut().find(|result| result.suite == "opens").unwrap().verdict = verdict;
+        })
+    };
+    approved(broken(Some(failed()), failed()));
+    // What could not be run shows nothing: neither then nor now.
+    refused(broken(Some(errored()), failed()), "opens");
+    refused(broken(Some(failed()), errored()), "opens");
+    refused(broken(Some(TestVerdict::Passed), failed()), "opens");
+    refused(broken(None, failed()), "opens");
+    // The repo's own suites must pass, whatever was before.
+    let own = Case::good().without(|case| {
+        let runs = case.required()[4].clone();
+        let content = case.live.as_ref().unwrap().content.clone();
+        case.before = vec![TestResult { verdict: failed(), ..passed(400, &content, &runs) }];
+        case.result("runs", Arch::X86_64).verdict = failed();
+    });
+    refused(own, "suite runs on x86_64 failed");
+    // And the newest word on what was before counts.
+    let mended = Case::layered().without(|case| {
+        let opens = case.required()[6].clone();
+        let content = case.live.as_ref().unwrap().content.clone();
+        case.before = vec![
+            TestResult { verdict: failed(), at: at(3), ..passed(400, &content, &opens) },
+            TestResult { at: at(4), ..passed(401, &content, &opens) },
+        ];
+        case.results.iter_mut().find(|result| result.suite == "opens").unwrap().verdict = failed();
+    });
+    refused(mended, "opens");
+}
+
+#[test]
+fn a_layer_above_that_moved_is_tested_with_again() {
+    let moved = Case::layered().without(|case| {
+        let place = (Some(ABOVE.to_owned()), Arch::X86_64);
+        case.environments.insert(place, digest("viewer released something"));
+    });
+    assert_eq!(moved, Decision::Outdated);
 }

@@ -274,6 +274,22 @@ fn a_failure_of_the_package_is_final_and_one_of_the_farm_is_tried_again() {
 }
 
 #[test]
+fn a_token_opens_nothing_when_the_lease_is_over_until_a_beat_renews_it() {
+    let job = building();
+    let over = job.due().unwrap();
+    let before = Stamp::from_millis(over.millis() - 1);
+    assert!(!job.is_overdue(before) && job.is_overdue(over));
+    let renewed = job.on(Step::Beat(Of::Now).event(&job), over, &PATIENCE).unwrap().0;
+    assert!(!renewed.is_overdue(over), "nobody has given it up yet");
+    let given_up = job.on(Step::Lapse.event(&job), over, &PATIENCE).unwrap().0;
+    assert!(
+        !given_up.is_overdue(over) && !given_up.admits(job.turn, &token(job.turn)),
+        "it is over for good"
+    );
+    assert_eq!(given_up.on(Step::Beat(Of::Now).event(&job), over, &PATIENCE), Err(Refused::Stale));
+}
+
+#[test]
 fn a_builder_cannot_cancel() {
     for outcome in [Outcome::Cancelled { by: "ada".into() }, Outcome::Lost { tries: 1 }] {
         let again = moved(&building(), Step::Finish(Of::Now, outcome), 5).0;

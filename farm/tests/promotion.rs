@@ -6,9 +6,9 @@ mod sample;
 use std::collections::BTreeMap;
 
 use farm::ids::{RequestId, SnapshotId};
-use farm::promotion::{Promotion, PromotionEvent as Event, PromotionState as State};
+use farm::promotion::{Approval, Course, Promotion, PromotionEvent as Event, PromotionState as State};
 use farm::sig::Stage;
-use sample::{at, id};
+use sample::{at, digest, id};
 
 const MAX_DEPTH: usize = 9;
 
@@ -21,8 +21,13 @@ fn start() -> Promotion {
         builds: vec![id(2)],
         nvrs: vec!["hello-2.10-1.el9s".into()],
         by: "ada".into(),
-        approver: None,
+        remove: Vec::new(),
+        stack: None,
+        course: Course::Forward,
+        confirmed: false,
+        approvals: Vec::new(),
         suites: BTreeMap::new(),
+        base: None,
         created: at(0),
         state: State::Composing,
     }
@@ -43,7 +48,13 @@ fn alphabet() -> Vec<Event> {
         Event::Withdraw { by: "ada".into() },
     ];
     for snapshot in snapshots() {
-        all.push(Event::Composed { snapshot, request: Some(id::<RequestId>(20)), suites: BTreeMap::new() });
+        let suites = BTreeMap::from([("runs".to_owned(), digest("suite"))]);
+        all.push(Event::Composed {
+            snapshot,
+            base: Some(id(30)),
+            request: Some(id::<RequestId>(20)),
+            suites,
+        });
         all.push(Event::Approved { snapshot, by: "rex".into() });
     }
     all
@@ -103,10 +114,21 @@ fn every_event_in_every_state() {
                     assert_eq!(after.phase(), phase, "{event:?} on {:?}", promotion.state);
                     let mut same = after.clone();
                     same.state = promotion.state.clone();
-                    same.approver = promotion.approver.clone();
+                    same.approvals = promotion.approvals.clone();
+                    (same.base, same.suites) = (promotion.base, promotion.suites.clone());
                     assert_eq!(same, promotion, "a step changes nothing else");
-                    if let Event::Approve { by } = event {
-                        assert_eq!((after.approver, after.state), (Some(by), promotion.state.clone()));
+                    match event {
+                        Event::Approve { by } => {
+                            assert_eq!((&*after.approvals[0].by, after.approvals.len()), (&*by, 1));
+                            assert_eq!(after.state, promotion.state);
+                        }
+                        Event::Composed { base, suites, .. } => {
+                            assert_eq!((after.base, after.suites), (base, suites));
+                        }
+                        _ => assert_eq!(
+                            (after.base, after.approvals),
+                            (promotion.base, promotion.approvals.clone())
+                        ),
                     }
                 }
                 (Err(refused), None) => assert_eq!(refused.phase, promotion.phase()),
@@ -158,12 +180,62 @@ fn a_word_given_early_outlives_a_new_composition() {
     let [first, second] = snapshots();
     let promotion = walk(&[
         Event::Approve { by: "rex".into() },
-        Event::Composed { snapshot: first, request: None, suites: BTreeMap::new() },
+        Event::Composed { snapshot: first, base: None, request: None, suites: BTreeMap::new() },
         Event::Outdated,
-        Event::Composed { snapshot: second, request: None, suites: BTreeMap::new() },
+        Event::Composed { snapshot: second, base: None, request: None, suites: BTreeMap::new() },
     ]);
-    assert_eq!(promotion.approver.as_deref(), Some("rex"));
+    assert_eq!(promotion.approvals, [Approval { by: "rex".into(), at: at(1) }]);
     assert_eq!(promotion.snapshot(), Some(second));
     let rejected = promotion.on(Event::Reject { why: vec!["no".into()] }, at(7)).unwrap();
     assert_eq!(rejected.snapshot(), Some(second), "what was tested can still be looked at");
+}
+
+#[test]
+fn what_it_does_is_said_and_can_be_asked_for_again() {
+    let text = |change: fn(&mut Promotion)| {
+        let mut promotion = start();
+        change(&mut promotion);
+        (promotion.headline(), promotion.again())
+    };
+    let again = |words: &str| Some(format!("grange promote --to release {words}"));
+    assert_eq!(text(|_| {}), ("hello-2.10-1.el9s to release".into(), again("hello-2.10-1.el9s")));
+    assert_eq!(
+        text(|promotion| promotion.remove = vec!["old".into(), "older".into()]),
+        (
+            "hello-2.10-1.el9s, without old, older to release".into(),
+            again("hello-2.10-1.el9s --remove old --remove older")
+        )
+    );
+    assert_eq!(
+        text(|promotion| {
+            (promotion.nvrs, promotion.remove, promotion.confirmed) = (Vec::new(), vec!["old".into()], true);
+        }),
+        ("removing old to release".into(), again("--target demo9s-hello-2-el9s --remove old --confirm"))
+    );
+    assert_eq!(
+        text(|promotion| {
+            promotion.stack = Some("all".into());
+            promotion.nvrs = (1..=10).map(|number| format!("p{number}-1-1")).collect();
+        }),
+        (
+            "stack all (p1-1-1, p2-1-1, p3-1-1, p4-1-1, p5-1-1, p6-1-1, p7-1-1, p8-1-1 and 2 more) to release".into(),
+            again("--stack all --target demo9s-hello-2-el9s")
+        )
+    );
+    let back = text(|promotion| {
+        promotion.course = Course::Back { to: id(10), reason: "it does not start".into() };
+    });
+    assert_eq!(back, (format!("release back to snapshot {} (it does not start)", snapshots()[0]), None));
+}
+
+/// What an older program wrote is read: it went forward, and nobody's word is lost that was never kept as one.
+#[test]
+fn a_promotion_of_an_older_program_is_read() {
+    let mut value = serde_json::to_value(start()).unwrap();
+    let row = value.as_object_mut().unwrap();
+    for key in ["remove", "stack", "course", "confirmed", "approvals", "base"] {
+        assert!(row.remove(key).is_some(), "{key}");
+    }
+    row.insert("approver".to_owned(), serde_json::json!("rex"));
+    assert_eq!(serde_json::from_value::<Promotion>(value).unwrap(), start());
 }

@@ -4,6 +4,7 @@
 mod sample;
 
 use farm::arch::Arch;
+use farm::gate::Requirement;
 use farm::ids::{JobId, Minter};
 use farm::job::{Class, Job, JobKind, JobState};
 use farm::outcome::Outcome;
@@ -185,7 +186,8 @@ fn what_a_person_stopped_is_cancelled() {
 
 #[test]
 fn every_suite_runs_to_its_end() {
-    let suite = |number, outcome| done_as(number, JobKind::Test { suite: "runs".into() }, 5, outcome);
+    let suite =
+        |number, outcome| done_as(number, JobKind::Test { suite: "runs".into(), on: None }, 5, outcome);
     assert_eq!(next(&test(), &[suite(1, broken("greeting is wrong")), building(2)]), Next::Wait);
     assert_eq!(next(&test(), &[suite(1, broken("greeting is wrong")), waiting(2), stopping(3)]), Next::Wait);
     assert_eq!(
@@ -309,7 +311,8 @@ fn planned_jobs_carry_what_the_project_says() {
     let mut all = planner.builds(&project, &input("hello.src.rpm"), &project.arches, &[]);
     let sources = vec![input("hello.tar.gz")];
     all.push(planner.srpm(&project, Arch::X86_64, input("tree.tar"), "hello.spec".into(), sources));
-    all.push(planner.test(&project, "runs", Arch::Aarch64, None, vec!["hello-2.10-1.x86_64".into()], vec![]));
+    let runs = Requirement { suite: "runs".into(), arch: Arch::Aarch64, on: None };
+    all.push(planner.test(&project, &runs, None, vec!["hello-2.10-1.x86_64".into()], vec![]));
     assert_eq!(
         all.iter().map(|job| job.arch).collect::<Vec<_>>(),
         [Arch::X86_64, Arch::Aarch64, Arch::X86_64, Arch::Aarch64]
@@ -330,4 +333,30 @@ fn planned_jobs_carry_what_the_project_says() {
     }
     assert_eq!(all[2].recipe.work.inputs().len(), 2);
     assert!(matches!(&all[3].recipe.work, Work::Test { suite, .. } if suite == "runs"));
+}
+
+#[test]
+fn only_builds_that_are_no_scratch_builds_may_have_a_ccache() {
+    let without = project();
+    let with = farm::sig::Project { ccache_mb: 512, ..project() };
+    let input = |name: &str| Input { name: name.into(), digest: digest(name), size: 1 };
+    for class in [Class::Release, Class::Push, Class::Scratch, Class::Nightly] {
+        let mut minter = Minter::new(1);
+        let mut planner = Planner { minter: &mut minter, now: at(7), request: id(9_000), class };
+        let allowed = if class == Class::Scratch { 0 } else { 512 };
+        for (project, builds) in [(&with, allowed), (&without, 0)] {
+            let srpm =
+                planner.srpm(project, Arch::X86_64, input("tree.tar"), "hello.spec".into(), Vec::new());
+            assert_eq!(srpm.recipe.sharing.unwrap().ccache_mb, 0, "{class:?}: it compiles nothing");
+            for mut job in planner.builds(project, &input("hello.src.rpm"), &project.arches, &[]) {
+                assert_eq!(job.recipe.ccache_mb(), builds, "{class:?}");
+                // Whatever a recipe says, a builder holds to this.
+                let sharing = job.recipe.sharing.as_mut().unwrap();
+                (sharing.ccache_mb, sharing.scratch) = (512, true);
+                assert_eq!(job.recipe.ccache_mb(), 0);
+                job.recipe.sharing = None;
+                assert_eq!(job.recipe.ccache_mb(), 0);
+            }
+        }
+    }
 }

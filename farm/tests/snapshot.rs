@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use sample::{at, digest, id, member};
 
 fn compose(base: Option<&Snapshot>, set: &[Member]) -> Snapshot {
-    Snapshot::compose(id(1), "demo9s-hello-2-testing", base, set, at(5))
+    Snapshot::compose(id(1), "demo9s-hello-2-testing", base, set, &[], at(5))
 }
 
 fn nvrs(snapshot: &Snapshot) -> Vec<&str> {
@@ -28,6 +28,52 @@ fn a_build_takes_the_place_of_its_packages_older_one() {
     // Also an older one: who moves a set knows what they do.
     let back = compose(Some(&next), &[member("hello", "2.9")]);
     assert_eq!(nvrs(&back), ["bash-5.2-1.el9s", "hello-2.9-1.el9s", "zsh-5-1.el9s"]);
+}
+
+#[test]
+fn what_is_removed_is_gone_and_nothing_else() {
+    let base = compose(None, &[member("bash", "5"), member("hello", "2.9"), member("zsh", "5")]);
+    let remove = ["zsh".to_owned(), "never-there".to_owned()];
+    let next = Snapshot::compose(id(2), &base.tag, Some(&base), &[member("hello", "2.10")], &remove, at(6));
+    assert_eq!(nvrs(&next), ["bash-5-1.el9s", "hello-2.10-1.el9s"]);
+    assert_eq!(next.content, compose(None, &[member("bash", "5"), member("hello", "2.10")]).content);
+    let all: Vec<String> = base.members.iter().map(|member| member.package.clone()).collect();
+    let empty = Snapshot::compose(id(3), &base.tag, Some(&base), &[], &all, at(7));
+    assert_eq!((empty.members.len(), empty.base), (0, Some(base.id)));
+}
+
+#[test]
+fn going_back_is_the_same_content_under_another_id_and_on_another_base() {
+    let first = compose(None, &[member("hello", "2.9")]);
+    let second = Snapshot::compose(id(2), &first.tag, Some(&first), &[member("hello", "2.10")], &[], at(6));
+    let back = Snapshot::holding(id(3), &first.tag, Some(second.as_base()), first.members.clone(), at(7));
+    assert_eq!((&back.content, back.base, back.created), (&first.content, Some(second.id), at(7)));
+    assert_eq!(back.members, first.members);
+}
+
+/// A clock that goes back, that stands still and that comes back in the end: the revision grows all the same.
+#[test]
+fn the_revision_grows_also_when_a_clock_goes_back_and_on_the_way_back() {
+    let mut base = compose(None, &[member("hello", "2.9")]);
+    assert_eq!(base.revision(), 5);
+    let first = base.members.clone();
+    for (number, (now, revision)) in
+        [(6, 6), (2, 7), (-3, 8), (8, 9), (9, 10), (10, 11), (400, 400)].into_iter().enumerate()
+    {
+        let fresh = id(number as u64 + 2);
+        let next = match number % 2 {
+            0 => Snapshot::compose(fresh, &base.tag, Some(&base), &[member("hello", "2.10")], &[], at(now)),
+            _ => Snapshot::holding(fresh, &base.tag, Some(base.as_base()), first.clone(), at(now)),
+        };
+        assert_eq!((next.revision(), next.created), (revision, at(now)));
+        base = next;
+    }
+    // Those that were composed before it was written down had the time alone.
+    let mut doc = serde_json::to_value(&base).unwrap();
+    doc.as_object_mut().unwrap().remove("revision").unwrap();
+    let old: Snapshot = serde_json::from_value(doc).unwrap();
+    assert_eq!((old.revision(), old.as_base().revision()), (400, 400));
+    assert_eq!(Snapshot::compose(id(99), &old.tag, Some(&old), &[], &[], at(1)).revision(), 401);
 }
 
 /// Each of these is different content, and a signature, an id or a file's size is not.
@@ -131,7 +177,7 @@ proptest! {
         prop_assert_eq!(next.members.iter().collect::<Vec<_>>(), expected.into_values().collect::<Vec<_>>());
         prop_assert_eq!(&next.content, &content_digest(&next.members));
         // Doing it again, or in another repo under another id, changes nothing.
-        let again = Snapshot::compose(id::<SnapshotId>(2), "other", Some(&next), &set, at(9));
+        let again = Snapshot::compose(id::<SnapshotId>(2), "other", Some(&next), &set, &[], at(9));
         prop_assert_eq!(again.content, next.content);
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use farm::sig::plan::plan;
 use farm::sig::template::{Faults, locate, parse};
-use farm::sig::{Community, Stage};
+use farm::sig::{Community, Role, Stage};
 use sample::{community, sig};
 
 fn templates() -> PathBuf {
@@ -100,6 +100,9 @@ fn the_readme_lists_every_key() {
         (format!("{project}[[project.external-repo]]"), "KEY"),
         (format!("{project}[project.tests]"), "KEY"),
         (format!("{project}[project.tests.suites]"), "suites.KEY"),
+        (format!("{project}[project.promotion]"), "KEY"),
+        (format!("{project}[[project.stack]]"), "KEY"),
+        (format!("{project}[project.repo]"), "KEY"),
         (format!("{project}[project.retention]"), "KEY"),
         (format!("{project}[project.limits]"), "KEY"),
     ] {
@@ -116,6 +119,44 @@ fn the_readme_lists_every_key() {
         }
     }
     assert!(keys >= 30, "only {keys} keys found");
+}
+
+#[test]
+fn the_library_says_who_must_agree_and_what_goes_together() {
+    let library = parse("library.toml", &example("library.toml")).unwrap();
+    let [stream10, stream9] = &library.projects[..] else { panic!("{:?}", library.projects) };
+    assert_eq!((stream9.approvers, stream9.nightly, stream9.zstd), (2, true, false));
+    assert_eq!((stream10.approvers, stream10.nightly, stream10.zstd), (1, false, true));
+    let managers = library.members.keys().filter(|name| library.has_role(name, Role::ReleaseManager)).count();
+    assert!(managers >= 2, "two must agree, so that there must be two");
+    let names = |packages: &BTreeSet<String>| packages.iter().cloned().collect::<Vec<_>>();
+    assert_eq!(stream9.stack("compressors").map(names), Some(vec!["lz4".to_owned(), "zstd".to_owned()]));
+    assert_eq!(stream9.stack("nothing"), None);
+    assert_eq!(stream10.stack("compressors"), None, "a stack belongs to its project");
+}
+
+#[test]
+fn stacks_and_approvers_are_read_strictly() {
+    let project = "name = 'a'\n[[project]]\nname = 'b'\nrelease = '1'\ndist = '9s'\narches = ['x86_64']\npackages = ['p', 'q']\n";
+    let read = |more: &str| parse("sig.toml", &format!("{project}{more}"));
+    let all = read("[[project.stack]]\nname = 'all'\n").unwrap();
+    assert_eq!(
+        all.projects[0].stack("all"),
+        Some(&all.projects[0].packages),
+        "a stack without packages is everything"
+    );
+    for (more, line, words) in [
+        ("[project.promotion]\napprovers = 0\n", 9, "0 is not a number of approvers"),
+        ("[project.promotion]\napprovers = 6\n", 9, "6 is not a number of approvers"),
+        ("[[project.stack]]\nname = 'All'\n", 9, "All"),
+        ("[[project.stack]]\nname = 's'\npackages = ['p', 'r']\n", 10, "package r of stack s is not in"),
+        ("[[project.stack]]\nname = 's'\n[[project.stack]]\nname = 's'\n", 11, "stack s is listed twice"),
+    ] {
+        let faults = read(more).unwrap_err().faults;
+        assert_eq!(faults.len(), 1, "{more}: {faults:?}");
+        assert_eq!(faults[0].line, Some(line), "{more}");
+        assert!(faults[0].what.contains(words), "{more}: {}", faults[0].what);
+    }
 }
 
 fn faults(text: &str) -> Faults {
@@ -204,6 +245,28 @@ fn a_share_has_bounds() {
         assert_eq!(fault.line, Some(line), "{text}");
         assert!(fault.what.contains(what), "{fault:?}");
     }
+}
+
+#[test]
+fn a_ccache_fits_into_what_a_build_may_use() {
+    let project =
+        |text: &str| parse("sig.toml", &project_of("demo", "hello", text)).map(|sig| sig.projects[0].clone());
+    assert_eq!(project("").unwrap().ccache_mb, 0, "none unless somebody asks for it");
+    assert_eq!(project("ccache-mb = 512").unwrap().ccache_mb, 512);
+    let small = "\n[project.limits]\ndisk_mb = 400\n";
+    assert!(project(&format!("ccache-mb = 100{small}")).is_ok());
+    for (text, what) in [
+        ("ccache-mb = 0", "a ccache of 0 MiB"),
+        (&format!("ccache-mb = 101{small}"), "a ccache of 101 MiB"),
+        ("ccache-mb = 1025\n[project.limits]\nmemory_mb = 4096\ndisk_mb = 9999\n", "a ccache of 1025 MiB"),
+        ("ccache-mb = -1", "-1"),
+        ("ccache_mb = 512", "unknown field `ccache_mb`"),
+    ] {
+        let fault = &project(text).unwrap_err().faults[0];
+        assert_eq!(fault.line, Some(8), "{text}");
+        assert!(fault.what.contains(what), "{fault:?}");
+    }
+    assert_eq!(project("ccache_mb = 512").unwrap_err().faults[0].fix, "did you mean `ccache-mb`?");
 }
 
 #[test]

@@ -10,12 +10,12 @@ use farm::digest::Digest;
 use farm::ids::{Id, Minter, PromotionId};
 use farm::job::{Attempt, Class, Job, JobKind, JobState};
 use farm::outcome::Outcome;
-use farm::promotion::{Promotion, PromotionState};
+use farm::promotion::{Approval, Course, Promotion, PromotionState};
 use farm::recipe::{Input, Limits, Recipe, Work};
 use farm::request::{Closed, Request, RequestKind, Source, Verdict};
 use farm::sig::Stage;
 use farm::stamp::Stamp;
-use farm::why::{Facts, Lane, WhyCode, of_build, of_promotion};
+use farm::why::{Facts, Lane, Standing, WhyCode, of_build, of_promotion};
 
 const NOW: Stamp = Stamp::from_millis(1_800_000_000_000);
 
@@ -195,37 +195,115 @@ fn an_ended_build_says_how_and_what_to_do() {
     assert_eq!(of_build(&facts(&request, &jobs)).root, Some(format!("job {}", jobs[0].id)));
 }
 
-#[test]
-fn a_built_package_says_what_its_promotion_waits_for() {
-    let promotion = |state| Promotion {
+fn promotion(to: Stage, state: PromotionState) -> Promotion {
+    Promotion {
         id: id::<PromotionId>(5),
         sig: "storage".into(),
         target: "storage9s-gluster-11-el9s".into(),
-        to: Stage::Testing,
+        to,
         builds: Vec::new(),
         nvrs: vec!["hello-1-1".into()],
         by: "gate".into(),
-        approver: None,
+        remove: Vec::new(),
+        stack: None,
+        course: Course::Forward,
+        confirmed: false,
+        approvals: Vec::new(),
         suites: BTreeMap::new(),
+        base: None,
         created: NOW,
         state,
-    };
+    }
+}
+
+#[test]
+fn a_built_package_says_what_its_promotion_waits_for() {
     let rejected = |why: &str| PromotionState::Rejected { why: vec![why.into()], at: NOW, snapshot: None };
     for (state, code) in [
         (PromotionState::Composing, WhyCode::WaitingForRepo),
         (PromotionState::InTesting { snapshot: id(6), request: Some(id(7)) }, WhyCode::Testing),
-        (PromotionState::Ready { snapshot: id(6) }, WhyCode::WaitingForApproval),
+        (PromotionState::Approved { snapshot: id(6), by: "gate".into() }, WhyCode::Running),
         (PromotionState::Publishing { snapshot: id(6), by: "rex".into() }, WhyCode::Running),
         (PromotionState::Published { snapshot: id(6), by: "rex".into(), at: NOW }, WhyCode::Done),
         (rejected("suite runs failed on x86_64: no greeting"), WhyCode::Gate),
         (rejected("superseded: hello-1-2 was asked for later"), WhyCode::Superseded),
         (PromotionState::Withdrawn { by: "rex".into(), at: NOW }, WhyCode::Cancelled),
     ] {
-        let promotion = promotion(state);
-        assert_eq!(of_promotion(&promotion, &[]).code, code, "{:?}", promotion.state);
+        let promotion = promotion(Stage::Testing, state);
+        assert_eq!(of_promotion(&Standing::alone(&promotion)).code, code, "{:?}", promotion.state);
         let complete = request(Some(Verdict::Complete { build: None }));
         let mut facts = facts(&complete, &[]);
-        facts.promotion = Some((&promotion, Vec::new()));
+        facts.promotion = Some(Standing::alone(&promotion));
         assert_eq!(of_build(&facts).code, code);
     }
+}
+
+/// A promotion of a project that asks for two words.
+fn two(promotion: &Promotion) -> Standing<'_> {
+    Standing { approvers: 2, ..Standing::alone(promotion) }
+}
+
+#[test]
+fn a_promotion_names_what_is_ahead_whose_word_is_missing_and_what_the_signer_says() {
+    let ready = || PromotionState::Ready { snapshot: id(6) };
+    let mut one = promotion(Stage::Release, ready());
+    let why = of_promotion(&Standing::alone(&one));
+    assert_eq!((why.code, why.root), (WhyCode::WaitingForApproval, Some(format!("promotion {}", one.id))));
+    assert_eq!(
+        why.sentence,
+        "hello-1-1 has passed its tests for release and waits for a release manager of storage"
+    );
+    assert_eq!(why.next, Some(format!("a release manager of storage: grange promote {}", one.id)));
+
+    one.approvals = vec![Approval { by: "rex".into(), at: NOW }];
+    let why = of_promotion(&two(&one));
+    assert_eq!(why.code, WhyCode::WaitingForApproval);
+    assert!(
+        why.sentence.ends_with("waits for another release manager of storage (1 of 2 approvals, by rex)"),
+        "{}",
+        why.sentence
+    );
+    let why = of_promotion(&Standing::alone(&one));
+    assert_eq!(why.code, WhyCode::Running, "one word is enough, and it is there");
+    let ahead: PromotionId = id(77);
+    let why = of_promotion(&Standing { behind: Some(ahead), ..Standing::alone(&one) });
+    assert_eq!((why.code, why.next), (WhyCode::WaitingForQueue, Some(format!("grange why {ahead}"))));
+
+    one.state = PromotionState::Composing;
+    let why = of_promotion(&Standing { behind: Some(ahead), ..Standing::alone(&one) });
+    assert_eq!((why.code, why.root), (WhyCode::WaitingForQueue, Some(format!("promotion {ahead}"))));
+    one.state = PromotionState::InTesting { snapshot: id(6), request: Some(id(7)) };
+    let tested = Standing {
+        behind: Some(ahead),
+        missing: vec!["suite runs on x86_64 is not done".into()],
+        ..two(&one)
+    };
+    let why = of_promotion(&tested);
+    assert_eq!(why.code, WhyCode::Testing, "its own tests come first");
+    assert!(why.sentence.ends_with("suite runs on x86_64 is not done"), "{}", why.sentence);
+    let why = of_promotion(&Standing { missing: Vec::new(), ..tested });
+    assert_eq!(why.code, WhyCode::WaitingForQueue);
+    assert!(why.sentence.contains(&format!("on top of promotion {ahead}")), "{}", why.sentence);
+
+    one.state = PromotionState::Approved { snapshot: id(6), by: "rex".into() };
+    let why = of_promotion(&Standing { signer: Some("its key is locked".into()), ..two(&one) });
+    assert_eq!(why.code, WhyCode::WaitingForSigner);
+    assert!(why.sentence.ends_with("waits for the signer: its key is locked"), "{}", why.sentence);
+}
+
+#[test]
+fn a_rollback_and_a_removal_say_what_they_are() {
+    let published = || PromotionState::Published { snapshot: id(6), by: "rex".into(), at: NOW };
+    let mut back = promotion(Stage::Release, published());
+    back.course = Course::Back { to: id(4), reason: "it does not start".into() };
+    let why = of_promotion(&Standing::alone(&back));
+    assert_eq!(why.code, WhyCode::Done);
+    assert!(why.sentence.contains("(it does not start)"), "{}", why.sentence);
+    back.state = PromotionState::Ready { snapshot: id(6) };
+    // One release manager's word is enough for a way back, whatever the template asks for.
+    back.approvals = vec![Approval { by: "rex".into(), at: NOW }];
+    assert!(!two(&back).needs_word());
+    let mut gone = promotion(Stage::Release, published());
+    (gone.nvrs, gone.remove) = (Vec::new(), vec!["hello".into(), "world".into()]);
+    assert_eq!(of_promotion(&Standing::alone(&gone)).sentence, "hello, world is not in release any more");
 }

@@ -126,7 +126,6 @@ impl Artifacts {
             return Err(ArtifactError::Mismatch { expected: expected.clone(), actual });
         }
         file.flush().await.map_err(written)?;
-        file.sync_all().await.map_err(written)?;
         let (store, digest) = (self.clone(), actual.clone());
         blocking(move || store.finish(temporary, &digest)).await?;
         Ok(Stored { digest: actual, size })
@@ -258,6 +257,7 @@ impl Artifacts {
                 return Ok(());
             }
         }
+        temporary.as_file().sync_all().at("flush", temporary.path())?;
         let shard = self.root.join(&digest.as_str()[..2]);
         ensure_dir(&shard)?;
         let permissions = Permissions::from_mode(READ_ONLY);

@@ -27,6 +27,10 @@ pub struct Config {
     pub git_prefixes: Vec<String>,
     /// A file with the secret that hooks on other git servers show. Without it only the hub's own repos report pushes.
     pub hook_token_file: Option<PathBuf>,
+    /// A file with the secret that signers show. Without it the hub makes one, in `signer-token` in its data folder.
+    pub signer_token_file: Option<PathBuf>,
+    /// Directories below which `file://` repos outside the farm may lie that checks read. None by default: such repos are refused.
+    pub file_repos: Vec<PathBuf>,
     /// MiB one upload may have: a lookaside file, a source RPM, a job's output.
     pub upload_mb: u64,
     /// Milliseconds between two looks of the keeper at everything unsettled. It is woken earlier when something happens.
@@ -34,8 +38,22 @@ pub struct Config {
     /// Milliseconds between two comparisons of branch heads with what was taken in.
     pub sweep_ms: u64,
     /// Hours for which a snapshot that no candidate repo shows any more, or that never became public, is kept: a build or a
-    /// client may still be at it. What was public stays.
+    /// test may still be at it.
     pub keep_hours: u64,
+    /// Hours for which clients act on metadata they have: what a public repo does not show any more can be fetched for that
+    /// long, and for `mirror_lag_hours` more.
+    pub keep_public_hours: u64,
+    /// Hours by which mirrors may be behind.
+    pub mirror_lag_hours: u64,
+    /// Where else the public root can be fetched (`https://mirror.example.org/grange`), by http or https and without a slash
+    /// at the end; named to clients after the hub's own address, in this order.
+    pub mirrors: Vec<String>,
+    /// Milliseconds for which nothing below a live repo must have changed before what is live is tested again.
+    pub recheck_ms: u64,
+    /// The hour (UTC) at which projects with `nightly` are tested every day.
+    pub nightly_hour: u32,
+    /// Milliseconds between two looks at each repo outside the farm.
+    pub outside_ms: u64,
     /// Milliseconds after which a builder that has not reported counts as silent.
     pub silent_ms: u64,
     /// Milliseconds between two signs of life the hub leaves in the ledger.
@@ -61,10 +79,18 @@ impl Default for Config {
                 .unwrap_or_else(|| PathBuf::from("/usr/libexec/grange")),
             git_prefixes: Vec::new(),
             hook_token_file: None,
+            signer_token_file: None,
+            file_repos: Vec::new(),
             upload_mb: 2048,
             keeper_ms: 1_000,
             sweep_ms: 30_000,
             keep_hours: 48,
+            keep_public_hours: 48,
+            mirror_lag_hours: 24,
+            mirrors: Vec::new(),
+            recheck_ms: 60_000,
+            nightly_hour: 2,
+            outside_ms: 900_000,
             silent_ms: 15_000,
             pulse_ms: 3_000,
             hub_gap_ms: 15_000,

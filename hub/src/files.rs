@@ -1,11 +1,13 @@
 //! Steps on the file system that survive a power cut, with errors that name the path.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A step on the file system that failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +46,25 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 #[derive(Debug)]
 pub(crate) struct FileLock(#[allow(dead_code, reason = "held, not read")] File);
 
-/// Waits for the lock of a file, which is made when there is none.
-pub(crate) async fn lock_file(path: PathBuf) -> Result<FileLock, FileError> {
-    blocking(move || {
-        let file = File::create(&path).at("open the lock", &path)?;
-        file.lock().at("lock", &path)?;
-        Ok(FileLock(file))
-    })
-    .await
+/// Files that are flushed at the same time: the disk takes them together.
+const SYNCED_AT_ONCE: usize = 8;
+
+/// Between two looks whether a lock is free.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
+
+/// Waits for the lock of a file, which is made when there is none, but no longer than `patience`: who holds it may hang.
+/// `None` when it was not to be had within that time.
+pub(crate) async fn lock_file(path: &Path, patience: Duration) -> Result<Option<FileLock>, FileError> {
+    let file = File::create(path).at("open the lock", path)?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(FileLock(file))),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return Ok(None),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_LOOK).await,
+            Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
+        }
+    }
 }
 
 /// Creates a directory and its parents; it is no error when they exist.
@@ -85,24 +98,49 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Makes every directory below `root` durable, and the files for which `is_new` says so.
-pub(crate) fn sync_tree(root: &Path, is_new: &dyn Fn(&Path) -> bool) -> Result<(), FileError> {
+/// Makes a directory and everything in it durable. Flushed at the same time, files wait for the disk together.
+pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
+    let mut all = Vec::new();
+    list_tree(root, &mut all)?;
+    sync_all(&all)
+}
+
+fn list_tree(root: &Path, all: &mut Vec<PathBuf>) -> Result<(), FileError> {
     for entry in fs::read_dir(root).at("list the directory", root)? {
         let entry = entry.at("list the directory", root)?;
-        let path = entry.path();
-        if entry.file_type().at("look at", &path)?.is_dir() {
-            sync_tree(&path, is_new)?;
-        } else if is_new(&path) {
-            File::open(&path).and_then(|file| file.sync_all()).at("flush", &path)?;
+        let kind = entry.file_type().at("look at", &entry.path())?;
+        if kind.is_dir() {
+            list_tree(&entry.path(), all)?;
+        } else if kind.is_file() {
+            all.push(entry.path());
         }
     }
-    sync_dir(root)
+    all.push(root.to_owned());
+    Ok(())
+}
+
+/// Makes files and directories durable, several at the same time.
+pub(crate) fn sync_all<P: AsRef<Path> + Sync>(paths: &[P]) -> Result<(), FileError> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<(), FileError> {
+        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let path = path.as_ref();
+            File::open(path).and_then(|file| file.sync_all()).at("flush", path)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..paths.len().min(SYNCED_AT_ONCE)).map(|_| scope.spawn(work)).collect();
+        running.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 /// Makes `link` a symbolic link to `target`, in one step: a reader sees the old target or the new one, never none.
 /// Doing it again changes nothing.
 pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
     match fs::read_link(link) {
         Ok(now) if now == target => return sync_parent(link),
         Err(error) if error.kind() == io::ErrorKind::NotFound && symlink(target, link).is_ok() => {
@@ -110,11 +148,7 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
         }
         Ok(_) | Err(_) => {}
     }
-    // Two processes, of two machines even, may be at the same link, so each makes its temporary one under a name of its own.
-    let name = link.file_name().unwrap_or_default().to_string_lossy();
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let here = RandomState::new().hash_one(count);
-    let temporary = link.with_file_name(format!(".{name}.{}.{here:x}", std::process::id()));
+    let temporary = temporary_beside(link);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).at("remove the leftover", &temporary);
@@ -124,6 +158,15 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
     symlink(target, &temporary).at("create the link", &temporary)?;
     fs::rename(&temporary, link).at("replace the link", link)?;
     sync_parent(link)
+}
+
+/// A name in the same directory that is nobody else's: two processes, of two machines even, may be at the same path.
+fn temporary_beside(path: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let here = RandomState::new().hash_one(count);
+    path.with_file_name(format!(".{name}.{}.{here:x}", std::process::id()))
 }
 
 /// Removes a directory and all that is in it; it is no error when there is none.
@@ -142,8 +185,16 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), FileError> {
         Err(error)
             if matches!(error.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported) =>
         {
-            fs::copy(from, to).at("copy a file to", to)?;
-            File::open(to).and_then(|file| file.sync_all()).at("flush", to)
+            // Complete before it has its name: whoever finds it need not look what is in it.
+            let partial = temporary_beside(to);
+            let copied = fs::copy(from, &partial).at("copy a file to", &partial).and_then(|_| {
+                File::open(&partial).and_then(|file| file.sync_all()).at("flush", &partial)?;
+                fs::rename(&partial, to).at("rename a file to", to)
+            });
+            if copied.is_err() {
+                let _ = fs::remove_file(&partial);
+            }
+            copied
         }
         result => result.at("link a file to", to),
     }
@@ -162,6 +213,17 @@ mod tests {
             assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary link is left");
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock_file(&path, Duration::ZERO).await.unwrap();
+        assert!(held.is_some());
+        assert!(lock_file(&path, LOCK_LOOK * 2).await.unwrap().is_none(), "who holds it hangs");
+        let (waits, ()) = tokio::join!(lock_file(&path, Duration::from_secs(60)), async { drop(held) });
+        assert!(waits.unwrap().is_some());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use farm::sig::{Community, Role};
 pub use backend::{Call, Reply, serve};
 pub use repo::{RepoPath, make_ready};
 
-use crate::files::{blocking, lock_file};
+use crate::files::blocking;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
@@ -40,8 +40,7 @@ pub async fn policy(hub: &Hub) -> Answer<Policy> {
 pub async fn write_policy(hub: &Hub) -> Answer<()> {
     let folder = hub.config.data.join("git");
     // Two writers at once, in two hubs even, could leave the older policy: each reads and writes while it holds this.
-    let lock = lock_file(hub.config.data.join("turns").join("policy")).await;
-    let _alone = lock.map_err(|error| Problem::Internal(error.into()))?;
+    let _alone = hub.alone_at("policy").await?;
     let text = serde_json::to_vec(&policy(hub).await?).map_err(anyhow::Error::from)?;
     let written: anyhow::Result<()> = blocking(move || {
         let path = folder.join(POLICY);

@@ -2,21 +2,27 @@
 
 pub mod artifacts;
 pub mod chains;
+pub mod closure;
 pub mod config;
+pub mod external;
 pub mod files;
 pub mod gitserver;
 pub mod http;
 pub mod intake;
 pub mod keeper;
+pub mod live;
 pub mod logs;
 pub mod lookaside;
 pub mod metrics;
 mod present;
 pub mod problem;
 pub mod promotions;
+pub mod provenance;
 pub mod repos;
 pub mod rpms;
+pub mod signing;
 pub mod state;
+pub mod trace;
 pub mod why;
 
 pub use http::serve;

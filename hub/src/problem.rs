@@ -5,6 +5,7 @@
 
 use farm::api::ProblemBody;
 use farm::ledger::LedgerError;
+use farm::message::LEASE_OVER;
 
 /// Shorthand for results whose error the client will read.
 pub type Answer<T> = Result<T, Problem>;
@@ -63,6 +64,9 @@ pub enum Problem {
     /// The attempt is no longer the job's current one: the builder stops.
     #[error("this attempt is no longer the job's current one")]
     Stale,
+    /// The attempt's lease has run out and nobody has given its turn up yet: a beat renews it.
+    #[error("the attempt's lease has run out, and its token opens nothing until it is renewed")]
+    LeaseOver,
     /// Something outside the farm cannot be had now; later it may be.
     #[error("{what}")]
     Unavailable {
@@ -115,6 +119,8 @@ impl Problem {
             Problem::Conflict { .. } => (409, "conflict", "This does not fit the state things are in"),
             Problem::TooLarge { .. } => (413, "too-large", "This is more than the hub takes"),
             Problem::Stale => (409, "stale", "The attempt is over"),
+            // A status that builders of every version take for a reason to ask again.
+            Problem::LeaseOver => (503, LEASE_OVER, "The lease has run out"),
             Problem::Unavailable { .. } => (503, "unavailable", "This cannot be had now"),
             Problem::Internal(_) => (500, "internal", "The hub failed"),
         }
@@ -138,6 +144,7 @@ impl Problem {
             | Problem::Invalid { fix, .. }
             | Problem::Conflict { fix, .. }
             | Problem::Unavailable { fix, .. } => Some(fix.clone()),
+            Problem::LeaseOver => Some("beat, then ask again".to_owned()),
             Problem::Internal(_) => Some("try again; the hub's log has the cause".to_owned()),
             Problem::NotFound { .. } | Problem::TooLarge { .. } | Problem::Stale => None,
         };
@@ -158,6 +165,7 @@ impl From<LedgerError> for Problem {
                 Problem::conflict(error.to_string(), "look at it again and repeat what still makes sense")
             }
             LedgerError::Refused(why) => Problem::conflict(why, "look at it again"),
+            LedgerError::Undone => Problem::unavailable(error.to_string(), "try again: nothing was changed"),
             LedgerError::Sql(_)
             | LedgerError::Schema(_)
             | LedgerError::OtherSchema { .. }
@@ -175,5 +183,17 @@ impl From<std::io::Error> for Problem {
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
         Problem::Internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_database_has_undone_may_be_asked_for_again() {
+        let problem = Problem::from(LedgerError::Undone);
+        assert_eq!(problem.class().0, 503, "a builder asks again, and a 409 would be the end of its attempt");
+        assert_eq!(problem.body().fix.as_deref(), Some("try again: nothing was changed"));
     }
 }

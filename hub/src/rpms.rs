@@ -81,6 +81,11 @@ pub enum RpmError {
     /// A binary RPM where a source RPM is needed.
     #[error("{0} is not a source RPM")]
     NotSource(String),
+    /// It says something no repository can show.
+    #[error(
+        "its header has control characters, which repository metadata cannot express; remove them from the spec"
+    )]
+    ControlCharacters,
     /// Its file name belongs to another package.
     #[error("the file is called `{given}`, but the RPM in it is {expected}")]
     WrongName {
@@ -109,7 +114,7 @@ impl ReadRpm {
 /// blocking thread. The file is bounded by its own size in memory, and nothing in it can make this panic.
 ///
 /// # Errors
-/// [`RpmError`], except `NotSource` and `WrongName`.
+/// [`RpmError`], except `NotSource`, `ControlCharacters` and `WrongName`.
 pub fn read_rpm(path: &Path, built_on: Option<Arch>) -> Result<ReadRpm, RpmError> {
     Ok(read(path, built_on)?.0)
 }
@@ -130,21 +135,11 @@ pub fn read_srpm(path: &Path) -> Result<Srpm, RpmError> {
 fn read(path: &Path, built_on: Option<Arch>) -> Result<(ReadRpm, SourceArches), RpmError> {
     let file = File::open(path).at("open", path)?;
     let mut input = BufReader::with_capacity(CHUNK, file);
-    let mut lead = vec![0; LEAD];
-    input
-        .read_exact(&mut lead)
-        .map_err(|_| RpmError::NotRpm("it is shorter than an RPM's first part".into()))?;
-    let mut signature = bounds::read_header(&mut input, "signature header").map_err(RpmError::NotRpm)?;
-    let padded = signature.len() + bounds::padding(signature.len());
-    let mut pad = vec![0; padded - signature.len()];
-    input.read_exact(&mut pad).map_err(|_| RpmError::NotRpm("it ends behind its signature header".into()))?;
-    signature.append(&mut pad);
-    let header = bounds::read_header(&mut input, "header").map_err(RpmError::NotRpm)?;
-
-    let front = [lead, signature, header.clone()].concat();
-    let sums = sum(&mut input, &front, &header).at("read", path)?;
+    let front = read_front(&mut input)?;
+    let (header, front) = (&front.bytes[front.header..], &front.bytes);
+    let sums = sum(&mut input, front, header).at("read", path)?;
     // The parser is asked only after the bounds above, but a fault in it must not take the hub down.
-    let parsed = std::panic::catch_unwind(|| parse(&front, &sums))
+    let parsed = std::panic::catch_unwind(|| parse(front, &sums))
         .unwrap_or_else(|_| Err(RpmError::NotRpm("its header cannot be taken apart".into())));
     let (mut read, arches) = parsed?;
     let name = &read.rpm.nevra;
@@ -158,6 +153,33 @@ fn read(path: &Path, built_on: Option<Arch>) -> Result<(ReadRpm, SourceArches), 
         read.rpm.built_on = built_on;
     }
     Ok((read, arches))
+}
+
+/// Everything of an RPM that stands before its payload, with bounds that were checked.
+pub(crate) struct Front {
+    /// Its bytes: lead, signature header, padding, header.
+    pub(crate) bytes: Vec<u8>,
+    /// Where the header begins.
+    pub(crate) header: usize,
+}
+
+/// Reads an RPM up to its payload. What is allocated is bounded by what really arrives.
+///
+/// # Errors
+/// [`RpmError::NotRpm`].
+pub(crate) fn read_front(input: &mut impl Read) -> Result<Front, RpmError> {
+    let mut lead = vec![0; LEAD];
+    input
+        .read_exact(&mut lead)
+        .map_err(|_| RpmError::NotRpm("it is shorter than an RPM's first part".into()))?;
+    let mut signature = bounds::read_header(input, "signature header").map_err(RpmError::NotRpm)?;
+    let padded = signature.len() + bounds::padding(signature.len());
+    let mut pad = vec![0; padded - signature.len()];
+    input.read_exact(&mut pad).map_err(|_| RpmError::NotRpm("it ends behind its signature header".into()))?;
+    signature.append(&mut pad);
+    let header = bounds::read_header(input, "header").map_err(RpmError::NotRpm)?;
+    let start = lead.len() + signature.len();
+    Ok(Front { bytes: [lead, signature, header].concat(), header: start })
 }
 
 struct Sums {

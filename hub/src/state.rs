@@ -1,9 +1,10 @@
 //! What every room of the hub shares.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use farm::digest::{Digest, hex};
@@ -16,11 +17,21 @@ use tokio::sync::watch;
 
 use crate::artifacts::Artifacts;
 use crate::config::Config;
+use crate::external::Outside;
 use crate::files::{FileLock, lock_file};
 use crate::keeper::Troubles;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose;
+use crate::repos::engine::Engine;
+use crate::repos::manifest;
+use crate::repos::metalink;
 use crate::repos::publish::SnapshotTree;
+use crate::signing::Bell;
+
+/// Memory for what repos hold: several distributions' worth.
+const CLOSURES_BYTES: usize = 512 << 20;
+/// How long another hub may hold a lock for one step; a long one takes seconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The hub: a handle that clones share.
 #[derive(Clone)]
@@ -36,6 +47,14 @@ pub struct Inner {
     pub config: Config,
     /// The artifact store.
     pub artifacts: Artifacts,
+    /// What makes repository metadata.
+    pub engine: Engine,
+    /// Lists of what snapshots consist of, as far as they were read lately.
+    pub manifests: manifest::Cache,
+    /// What repos hold, as far as it was read lately to look for broken packages.
+    pub closures: crate::closure::Cache,
+    /// What reads the repos outside the farm.
+    pub outside: Outside,
     /// Snapshots that are composed but not live.
     pub staging: PathBuf,
     /// The candidate repos: for builds and tests.
@@ -46,11 +65,17 @@ pub struct Inner {
     pub hook_token: String,
     /// The secret that hooks on other git servers show.
     pub foreign_hook_token: Option<String>,
+    /// The secret that signers show.
+    pub signer_token: String,
+    /// Wakes signers.
+    pub signers: Bell,
     /// What the keeper could not do lately.
     pub troubles: Troubles,
     /// Wakes the keeper: counts what happened.
     wake: watch::Sender<u64>,
     minter: Mutex<Minter>,
+    /// Locks that another hub would not let go of.
+    hanging: Mutex<BTreeSet<&'static str>>,
 }
 
 impl std::ops::Deref for Hub {
@@ -82,17 +107,43 @@ impl Hub {
             ),
             None => None,
         };
+        let signer_token = match &config.signer_token_file {
+            Some(file) => std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the signers' token from {}", file.display()))?
+                .trim()
+                .to_owned(),
+            None => kept_secret(&data.join("signer-token")).context("cannot keep the signers' secret")?,
+        };
+        // An empty secret would let everybody in.
+        anyhow::ensure!(!signer_token.is_empty(), "the signers' token file is empty; put a secret into it");
+        if let Some(bad) = config.mirrors.iter().find(|mirror| !metalink::is_base(mirror)) {
+            anyhow::bail!(
+                "mirrors: `{bad}` is no address of a mirror; write it as https://mirror.example.org/grange"
+            );
+        }
+        let artifacts = Artifacts::open(&data.join("artifacts")).context("cannot open the artifact store")?;
+        let closures = crate::closure::Cache::new(CLOSURES_BYTES);
         Ok(Hub(Arc::new(Inner {
-            artifacts: Artifacts::open(&data.join("artifacts")).context("cannot open the artifact store")?,
+            engine: Engine::open(&data.join("repos"), &artifacts)
+                .context("cannot open the metadata of repos")?,
+            manifests: manifest::Cache::default(),
+            outside: Outside::open(&data, &config.file_repos, closures.clone())
+                .context("cannot read repos outside the farm")?,
+            closures,
             staging: data.join("staging"),
-            candidates: SnapshotTree::open(&data.join("candidate"))
+            candidates: SnapshotTree::open(&data.join("candidate"), &artifacts)
                 .context("cannot open the candidate repos")?,
-            public: SnapshotTree::open(&data.join("public")).context("cannot open the public repos")?,
+            public: SnapshotTree::open(&data.join("public"), &artifacts)
+                .context("cannot open the public repos")?,
+            artifacts,
             hook_token: kept_secret(&data.join("hook-token")).context("cannot keep the hooks' secret")?,
             foreign_hook_token,
+            signer_token,
+            signers: Bell::default(),
             troubles: Troubles::default(),
             wake: watch::Sender::new(0),
             minter: Mutex::new(Minter::new(seed())),
+            hanging: Mutex::default(),
             db,
             bus,
             config,
@@ -120,10 +171,38 @@ impl Hub {
     /// this gives is dropped.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk refuses, or another hub does not come to an end: then the caller goes on with what else there is.
     pub(crate) async fn pointing(&self) -> Answer<FileLock> {
-        let lock = lock_file(self.config.data.join("turns").join("pointing")).await;
-        lock.map_err(|error| Problem::Internal(error.into()))
+        self.alone_at("pointing").await
+    }
+
+    /// Waits for the lock of this name, which all hubs of a data folder respect. One that hangs is waited for once: until
+    /// it has let go, others are refused at once.
+    ///
+    /// # Errors
+    /// When the disk refuses, or another does not let go in time.
+    pub(crate) async fn alone_at(&self, what: &'static str) -> Answer<FileLock> {
+        let patience = if self.hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(what) {
+            Duration::ZERO
+        } else {
+            LOCK_PATIENCE
+        };
+        let lock = lock_file(&self.config.data.join("turns").join(what), patience).await;
+        let lock = lock.map_err(|error| Problem::Internal(error.into()))?;
+        let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        match lock {
+            Some(lock) => {
+                hanging.remove(what);
+                Ok(lock)
+            }
+            None => {
+                hanging.insert(what);
+                Err(Problem::unavailable(
+                    format!("another hub of this data folder has held the lock `{what}` for too long"),
+                    "see whether one of them, or the disk they share, hangs",
+                ))
+            }
+        }
     }
 
     /// Something changed: the keeper and the scheduler look soon.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use farm::arch::Arch;
 use farm::builder::{Builder, Condition, nobody_builds};
 use farm::dispatch::Loads;
-use farm::gate::Decision;
 use farm::job::Job;
 use farm::ledger::{PromotionFilter, Tx};
 use farm::promotion::Promotion;
@@ -15,6 +14,7 @@ use farm::why::{Facts, Lane, Why, of_build, of_promotion};
 
 use crate::chains;
 use crate::problem::Answer;
+use crate::promotions::standing;
 use crate::state::Hub;
 
 /// Promotions of a target among which that of a build is looked for.
@@ -40,11 +40,10 @@ pub async fn build(hub: &Hub, tx: &mut Tx, request: &Request, name: String) -> A
         usual: BTreeMap::new(),
         promotion: None,
     };
-    let missing = match &promotion {
-        Some(promotion) => missing(tx, promotion).await?,
-        None => Vec::new(),
-    };
-    facts.promotion = promotion.as_ref().map(|promotion| (promotion, missing));
+    if let Some(promotion) = &promotion {
+        let community = tx.community().await?;
+        facts.promotion = Some(standing(tx, &community, promotion, hub.now()).await?);
+    }
     let survey = Survey::of(hub, tx).await?;
     facts.silent = survey.silent();
     for job in jobs.iter().filter(|job| job.outcome().is_none()) {
@@ -63,9 +62,9 @@ pub async fn build(hub: &Hub, tx: &mut Tx, request: &Request, name: String) -> A
 ///
 /// # Errors
 /// When the ledger fails.
-pub async fn promotion(tx: &mut Tx, promotion: &Promotion) -> Answer<Why> {
-    let missing = missing(tx, promotion).await?;
-    Ok(of_promotion(promotion, &missing))
+pub async fn promotion(hub: &Hub, tx: &mut Tx, promotion: &Promotion) -> Answer<Why> {
+    let community = tx.community().await?;
+    Ok(of_promotion(&standing(tx, &community, promotion, hub.now()).await?))
 }
 
 /// The builds that follow a job, wherever they will run: they count for when everything is done.
@@ -84,22 +83,6 @@ async fn promotion_of(tx: &mut Tx, request: &Request) -> Answer<Option<Promotion
     let target = Some(request.target.clone());
     let filter = PromotionFilter { target, limit: NEWEST, ..PromotionFilter::default() };
     Ok(tx.promotions(&filter).await?.into_iter().find(|promotion| promotion.builds.contains(&build.id)))
-}
-
-/// What the tests of a promotion have not shown yet.
-async fn missing(tx: &mut Tx, promotion: &Promotion) -> Answer<Vec<String>> {
-    if promotion.is_settled() || promotion.snapshot().is_none() {
-        return Ok(Vec::new());
-    }
-    Ok(match tx.gate_says(promotion).await? {
-        Decision::Missing(what) => {
-            what.into_iter().map(|what| format!("{} on {} is not done", what.suite, what.arch)).collect()
-        }
-        Decision::Refused(why) => why,
-        Decision::Later => vec!["a repo below is being composed".to_owned()],
-        Decision::Outdated => vec!["the repo has moved on, so it is composed and tested anew".to_owned()],
-        Decision::Approved(_) | Decision::NeedsApproval => Vec::new(),
-    })
 }
 
 /// The builders and the load, read once for all jobs.

@@ -83,7 +83,7 @@ async fn recall(parts: &Parts, ticked: &mut Ticked) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sorts the answer to a step: done, or refused because somebody else was quicker, or a row that cannot be read.
+/// Sorts the answer to a step: done, or not because somebody else was quicker or in the way, or a row that cannot be read.
 /// Only what will fail for the next job too is passed on.
 pub(crate) fn ordinary(
     stepped: Result<Stepped, StepError>,
@@ -95,7 +95,7 @@ pub(crate) fn ordinary(
         Err(
             StepError::Refused(_)
             | StepError::Unknown(_)
-            | StepError::Ledger(LedgerError::LostRace { .. } | LedgerError::Refused(_)),
+            | StepError::Ledger(LedgerError::LostRace { .. } | LedgerError::Undone | LedgerError::Refused(_)),
         ) => Ok(None),
         Err(StepError::Ledger(corrupt @ LedgerError::Corrupt { .. })) => {
             ticked.unreadable.insert(id, corrupt.to_string());

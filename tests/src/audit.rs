@@ -8,6 +8,8 @@ use ::farm::gate::{TestVerdict, requirements};
 use ::farm::ids::SnapshotId;
 use ::farm::ledger::Db;
 use ::farm::promotion::PromotionState;
+use hub::repos::manifest;
+use hub::rpms::read_rpm;
 
 /// Everything that is visible and should not be. Empty is what every moment has to give.
 ///
@@ -48,7 +50,7 @@ async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, found: &mut Ve
         return;
     };
     let results = tx.results(&snapshot.content).await.expect("results");
-    for requirement in requirements(project) {
+    for requirement in requirements(project, &[]) {
         let passed = results.iter().any(|result| {
             result.suite == requirement.suite
                 && result.arch == requirement.arch
@@ -68,12 +70,12 @@ async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, found: &mut Ve
     if !published {
         found.push(format!("{tag} shows {id}, which no promotion published"));
     }
-    let known: BTreeSet<&Digest> = snapshot.rpms().map(|rpm| &rpm.digest).collect();
+    let known: BTreeSet<&Digest> = snapshot.rpms().map(|rpm| &rpm.body).collect();
     let mut seen = BTreeSet::new();
-    rpms_below(&data.join("public").join("snap").join(id.to_string()), &mut seen);
-    for digest in &seen {
-        if !known.contains(digest) {
-            found.push(format!("{tag} shows a file with digest {digest} that is not in its snapshot"));
+    packages_of(&data.join("public").join("snap").join(id.to_string()), id, &mut seen, found);
+    for body in &seen {
+        if !known.contains(body) {
+            found.push(format!("{tag} shows a package with body {body} that is not in its snapshot"));
         }
     }
     if seen.len() != known.len() {
@@ -81,14 +83,21 @@ async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, found: &mut Ve
     }
 }
 
-fn rpms_below(dir: &Path, seen: &mut BTreeSet<Digest>) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for entry in entries {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            rpms_below(&path, seen);
-        } else if path.extension().is_some_and(|extension| extension == "rpm") {
-            seen.insert(Digest::of(&std::fs::read(&path).expect("a file")));
+/// The body of every package that users of a snapshot can download.
+fn packages_of(dir: &Path, id: SnapshotId, seen: &mut BTreeSet<Digest>, found: &mut Vec<String>) {
+    for folder in manifest::folders_of(dir).expect("a snapshot's folders") {
+        for file in manifest::read(dir, id, &folder).expect("a manifest").files {
+            let path = dir.join(&folder).join(&file.path);
+            let Ok(bytes) = std::fs::read(&path) else {
+                found.push(format!("{} cannot be downloaded", path.display()));
+                continue;
+            };
+            if Digest::of(&bytes) != file.digest {
+                found.push(format!("{} is not what the manifest says", path.display()));
+            }
+            if manifest::is_package(&file.path) {
+                seen.insert(read_rpm(&path, None).expect("an RPM").rpm.body);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::packages::{Package, Workshop};
+use crate::packages::{Behaviour, Package, Workshop};
 use crate::services;
 use crate::tools::{programs, run_git};
 
@@ -47,7 +47,16 @@ pub struct Options {
     pub arches: Vec<Arch>,
     /// What it runs under emulation besides.
     pub emulated: Vec<Arch>,
+    /// Milliseconds for which nothing must change below a live repo before it is tested again.
+    pub recheck_ms: u64,
+    /// Folders below which `file://` repos outside the farm may lie.
+    pub file_repos: Vec<PathBuf>,
+    /// Milliseconds between two looks at each repo outside the farm.
+    pub outside_ms: u64,
 }
+
+/// Bits of the RSA keys in stories.
+pub(crate) const SIGNER_BITS: u32 = 2048;
 
 impl Default for Options {
     fn default() -> Self {
@@ -59,8 +68,24 @@ impl Default for Options {
             engine: None,
             arches: vec![Arch::X86_64],
             emulated: Vec::new(),
+            recheck_ms: 60_000,
+            file_repos: Vec::new(),
+            outside_ms: 900_000,
         }
     }
+}
+
+/// What a signer of this hub is given: keys of its own below `keys`, small ones that are made quickly.
+#[must_use]
+pub fn signer(db: &Db, hub: &Hub, url: &str, keys: &Path) -> (signer::Parts, signer::Config) {
+    let parts = signer::Parts { db: db.clone(), token: hub.signer_token.clone() };
+    let config = signer::Config {
+        hub: url.parse().expect("a URL"),
+        keys: keys.to_owned(),
+        rsa_bits: SIGNER_BITS,
+        ..Default::default()
+    };
+    (parts, config)
 }
 
 /// A farm and everything a story needs of it.
@@ -148,6 +173,9 @@ impl Farm {
             hooks: if options.hooks { programs() } else { scratch.path().join("no-hooks") },
             keeper_ms: 200,
             sweep_ms: options.sweep_ms,
+            recheck_ms: options.recheck_ms,
+            file_repos: options.file_repos.clone(),
+            outside_ms: options.outside_ms,
             patience: patience.clone(),
             ..Default::default()
         };
@@ -174,9 +202,11 @@ impl Farm {
             data: scratch.path().join("builder"),
             arches: options.arches,
             emulated: options.emulated,
+            file_repos: options.file_repos,
             presence_ms: 200,
             ..Default::default()
         };
+        let signer = signer(&db, &hub, &url, &scratch.path().join("keys"));
         let scheduler_config = scheduler::Config { tick_ms: 100, patience, ..Default::default() };
         let roles = vec![
             tokio::spawn(hub::run(hub, listener, stopped.clone())),
@@ -188,8 +218,9 @@ impl Farm {
             tokio::spawn(builder::run(
                 builder::Parts { bus, engine: used.clone(), identity },
                 builder_config,
-                stopped,
+                stopped.clone(),
             )),
+            tokio::spawn(signer::run(signer.0, signer.1, stopped)),
         ];
         Self {
             url,
@@ -261,6 +292,12 @@ impl Farm {
     /// Pushes as ada to the branch that is built, and gives the build's id.
     pub fn build(&self, package: &Package) -> RequestId {
         announced(&self.push("ada", package, "c9s-sig-demo-hello"))
+    }
+
+    /// From now on the suites of this package fail, although nothing of it has changed.
+    pub fn breaks(&self, package: &Package) {
+        let broken = Package { behaviour: Behaviour::FailsItsTests, ..package.clone() };
+        let _it_is_known_now = self.workshop.source_rpm(&broken);
     }
 
     /// Waits until a request is over.

@@ -9,8 +9,8 @@ mod services;
 mod tools;
 
 pub use audit::audit;
-pub use farm::{Farm, Options};
+pub use farm::{Farm, Options, signer};
 pub use packages::{Behaviour, Package};
 pub use proxy::{Proxy, Weather};
-pub use services::on_real_services;
+pub use services::{on_real_services, wipe};
 pub use tools::{programs, run_git, service};

@@ -67,7 +67,7 @@ pub(crate) fn psql(server: &str, sql: &str) {
 }
 
 /// Removes everything a farm has made on a broker whose names begin with `prefix`, its builders' queues too.
-pub(crate) async fn wipe(broker: &str, prefix: &str, builders: &[&str]) {
+pub async fn wipe(broker: &str, prefix: &str, builders: &[&str]) {
     let connection =
         Connection::connect(broker, ConnectionProperties::default()).await.expect("the broker answers");
     let channel = connection.create_channel().await.expect("a channel");

@@ -102,6 +102,10 @@ async fn an_architecture_that_nobody_builds_for_is_said_at_once() {
     built_here.await;
     let (code, body) = farm.post("ada-token", &format!("/api/v1/builds/{id}/cancel"), &().into()).await;
     assert_eq!(code, 204, "{body}");
+    let closed = farm.until("the build is closed", || async {
+        farm.request(id.parse().unwrap()).await.request.closed.map(drop)
+    });
+    closed.await;
     let (code, body) = farm.post("ada-token", &format!("/api/v1/builds/{id}/retry"), &().into()).await;
     assert_eq!(code, 202, "{body}");
     assert_eq!(body["warnings"], json!(["no s390x builder has ever joined"]));

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use farm::message::LEASE_OVER;
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
@@ -14,6 +15,8 @@ use crate::attempt::{Key, Token};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a beat may take that renews a lease which has run out.
+const BEAT: Duration = Duration::from_secs(10);
 /// Characters of the hub's own words that are passed on.
 const QUOTE: usize = 300;
 
@@ -23,6 +26,8 @@ pub(super) const A_LOG: &str = "a log";
 /// One call that failed: whether it makes sense to repeat it.
 pub(super) enum Trouble {
     Repeat(String),
+    /// The lease must be renewed first.
+    LeaseOver,
     Final(ClientError),
 }
 
@@ -60,6 +65,13 @@ impl AttemptClient {
                 match judge(call.what, self.request(&call).await?.send().await).await {
                     Ok(response) => return Ok(response),
                     Err(Trouble::Final(error)) => return Err(error),
+                    Err(Trouble::LeaseOver) => {
+                        let Key { job, turn } = self.key;
+                        tracing::info!(%job, turn, what = call.what, "the lease has run out; renewing it");
+                        self.beat(BEAT).await?;
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                     Err(Trouble::Repeat(why)) => {
                         let Key { job, turn } = self.key;
                         tracing::info!(%job, turn, what = call.what, why, "the hub did not answer; trying again");
@@ -118,7 +130,11 @@ pub(super) async fn judge(what: &str, answer: Result<Response, reqwest::Error>) 
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             Err(Trouble::Repeat(status.to_string()))
         }
-        _ if status.is_server_error() => Err(Trouble::Repeat(status.to_string())),
+        _ if status.is_server_error() => {
+            let body = response.text().await.unwrap_or_default();
+            let over = field(&body, "type").is_some_and(|kind| kind.ends_with(LEASE_OVER));
+            Err(if over { Trouble::LeaseOver } else { Trouble::Repeat(status.to_string()) })
+        }
         _ => {
             let why = explanation(&response.text().await.unwrap_or_default());
             let why = if why.is_empty() { status.to_string() } else { why };
@@ -129,9 +145,14 @@ pub(super) async fn judge(what: &str, answer: Result<Response, reqwest::Error>) 
 
 /// The sentence in a problem document (RFC 9457) and what to do, or the body itself.
 pub(super) fn explanation(body: &str) -> String {
-    let problem: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    let field = |name| problem.as_ref()?.get(name)?.as_str();
-    let said = field("detail").or_else(|| field("title")).unwrap_or(body).trim();
-    let fix = field("fix").map(|fix| format!("; {fix}")).unwrap_or_default();
+    let said = field(body, "detail").or_else(|| field(body, "title"));
+    let said = said.as_deref().unwrap_or(body).trim();
+    let fix = field(body, "fix").map(|fix| format!("; {fix}")).unwrap_or_default();
     said.chars().chain(fix.chars()).take(QUOTE).collect()
+}
+
+/// A field of a problem document.
+fn field(body: &str, name: &str) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_str(body).ok()?;
+    problem.get(name)?.as_str().map(str::to_owned)
 }

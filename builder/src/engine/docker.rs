@@ -40,9 +40,6 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How often a writable root is measured. The engine walks its files for that, so not more often.
 const MEASURE: Duration = Duration::from_secs(5);
 
-/// The exit code of a command that was killed.
-const KILLED: i64 = 137;
-
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 
@@ -116,8 +113,7 @@ impl Docker {
         let killed = self.follow(spec, id, attached, output, log, stop).await?;
         let state = self.stopped(id).await?;
         let ending = killed.unwrap_or(Ending::Exited(state.exit_code.unwrap_or(-1)));
-        // Podman does not always know of it, but who else should have killed it.
-        let oom_killed = state.oom_killed.unwrap_or(false) || ending == Ending::Exited(KILLED);
+        let oom_killed = state.oom_killed.unwrap_or(false);
         Ok(Ended { container: container.clone(), ending, oom_killed })
     }
 

@@ -31,7 +31,9 @@ use tokio_util::sync::CancellationToken;
 pub use docker::Docker;
 pub use dummy::{Dummy, Script};
 pub use images::{Image, RootArchive, Setup};
-pub use spec::{ContainerId, ContainerSpec, Ended, Ending, ImageFacts, ImageId, Mount, Owner, Profile, Step};
+pub use spec::{
+    ContainerId, ContainerSpec, Ended, Ending, ImageFacts, ImageId, KILLED, Mount, Owner, Profile, Step,
+};
 
 use crate::spool::Spool;
 

@@ -118,6 +118,9 @@ pub enum Profile {
     },
 }
 
+/// The exit code of a command that got the signal KILL.
+pub const KILLED: i64 = 137;
+
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -125,7 +128,8 @@ pub struct Ended {
     pub container: ContainerId,
     /// How.
     pub ending: Ending,
-    /// The kernel killed at least one of its processes for want of memory.
+    /// The engine knows that the kernel killed at least one of its processes for want of memory. Podman often does not
+    /// know of it: then only [`KILLED`] is left of it.
     pub oom_killed: bool,
 }
 

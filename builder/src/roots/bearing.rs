@@ -17,7 +17,7 @@ use std::io::{self, BufReader, Read as _};
 use std::path::Path;
 
 use farm::digest::Digest;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
@@ -49,7 +49,7 @@ impl Packages {
     /// # Errors
     /// If it cannot be read or is not one.
     pub(crate) fn read(primary: &Path) -> io::Result<Self> {
-        let decoder = GzDecoder::new(BufReader::new(File::open(primary)?));
+        let decoder = MultiGzDecoder::new(BufReader::new(File::open(primary)?));
         Self::of_xml(BufReader::new(decoder.take(LARGEST_INDEX)))
     }
 
@@ -186,6 +186,11 @@ pub(crate) fn names(listing: &str) -> Names {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     fn package(name: &str, checksum: &str, rest: &str) -> String {
@@ -249,6 +254,23 @@ mod tests {
         {
             assert_eq!(playing(names(path), &[]).is_some(), known, "{path}");
         }
+    }
+
+    #[test]
+    fn an_index_of_several_compressed_members_is_read_to_its_end() {
+        let pieces = [
+            "<metadata>".to_owned(),
+            package("zlib", "1", ""),
+            package("gcc", "2", ""),
+            "</metadata>".into(),
+        ];
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for piece in &pieces {
+            let mut member = GzEncoder::new(Vec::new(), Compression::default());
+            member.write_all(piece.as_bytes()).unwrap();
+            file.write_all(&member.finish().unwrap()).unwrap();
+        }
+        assert_eq!(Packages::read(file.path()).unwrap().0.len(), 2);
     }
 
     #[test]

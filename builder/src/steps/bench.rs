@@ -9,7 +9,7 @@ use farm::recipe::{Input, Limits, Recipe};
 use crate::attempt::Interrupts;
 use crate::client::{AttemptClient, Slice};
 use crate::engine::{
-    ContainerId, ContainerSpec, Ended, Ending, EngineError, ImageFacts, Mount, Owner, Profile, Step,
+    ContainerId, ContainerSpec, Ended, Ending, EngineError, ImageFacts, KILLED, Mount, Owner, Profile, Step,
 };
 use crate::halt::{Halt, OrFarm as _};
 use crate::intake::Outputs;
@@ -19,7 +19,7 @@ use crate::slot::Tools;
 use crate::spool::Spool;
 use crate::workspace::Workspace;
 
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 /// Bytes at the end of a log in which the reason for a failure is looked for.
 const TAIL: u64 = 256 * 1024;
 /// Room for what tar adds around the files.
@@ -113,7 +113,9 @@ impl Bench<'_> {
     async fn run_unnoted(&mut self, task: Task<'_>, log: &mut Spool) -> Result<Ran, Halt> {
         let limits = &self.recipe.limits;
         let stream = self.workspace.out().join(format!("{}-{}.tar", task.step, task.round));
-        let room = limits.output_mb.saturating_mul(MIB).saturating_add(FRAMES);
+        // A ccache comes out beside the packages and must not make them too many.
+        let beside = if task.step == Step::Build { self.recipe.ccache_mb() } else { 0 };
+        let room = limits.output_mb.saturating_add(beside).saturating_mul(MIB).saturating_add(FRAMES);
         let mut output = Spool::create(&stream, room).await.or_farm("keep what a container makes")?;
         let mut command: Vec<String> =
             ["/bin/bash", "-c", task.script, "grange"].map(str::to_owned).into_iter().collect();
@@ -192,6 +194,13 @@ fn judge(step: Step, ended: &Ended, limits: &Limits) -> Result<i64, Halt> {
         // A package may well survive the loss of a process, for example when it tests how much it can have.
         Ending::Exited(0) => return Ok(0),
         _ if ended.oom_killed => format!("out of memory (limit {} MiB)", limits.memory_mb),
+        // The engine does not know who killed it; the package itself may have.
+        Ending::Exited(KILLED) => {
+            format!(
+                "was killed (exit code {KILLED}), most likely out of memory (limit {} MiB)",
+                limits.memory_mb
+            )
+        }
         Ending::Exited(code) => return Ok(code),
         Ending::TimedOut => format!("took longer than {}", span(limits.seconds)),
         Ending::LogOverflow => format!("wrote more than {} MiB of log", limits.log_mb),
@@ -263,6 +272,11 @@ mod tests {
         assert_eq!(judged(Ending::Exited(0), true), Ok(0));
         assert_eq!(judged(Ending::Exited(3), false), Ok(3));
         assert_eq!(judged(Ending::Exited(3), true), package("out of memory (limit 4096 MiB)"));
+        assert_eq!(
+            judged(Ending::Exited(137), false),
+            package("was killed (exit code 137), most likely out of memory (limit 4096 MiB)")
+        );
+        assert_eq!(judged(Ending::Exited(137), true), package("out of memory (limit 4096 MiB)"));
         assert_eq!(judged(Ending::TimedOut, true), package("out of memory (limit 4096 MiB)"));
         assert_eq!(judged(Ending::TimedOut, false), package("took longer than 4 h"));
         assert_eq!(judged(Ending::LogOverflow, false), package("wrote more than 64 MiB of log"));

@@ -3,6 +3,7 @@
 use farm::recipe::Input;
 
 use super::bench::{Bench, Ran, Task};
+use super::ccache::Ccache;
 use super::root::{ROOT_LOG, Root};
 use crate::engine::{Profile, Step};
 use crate::halt::{Halt, OrFarm as _};
@@ -30,28 +31,34 @@ const ROUNDS: u32 = 10;
 /// another round.
 pub(super) async fn build(bench: &mut Bench<'_>, srpm: &Input) -> Result<(), Halt> {
     bench.fetch(srpm, &srpm.name).await?;
-    let mut root = Root::of_image(bench).await?;
+    let ccache = Ccache::of(bench).await;
+    let mut root = Root::of_image(bench, ccache.as_ref().is_some_and(|ccache| ccache.is_filled)).await?;
     let mut root_log = bench.log(ROOT_LOG).await?;
     let mut build_log = bench.log(BUILD_LOG).await?;
     let mut needs = srpm.name.clone();
     for round in 1..=ROUNDS {
         root.install(bench, &needs, round, &mut root_log).await?;
-        let mut ran = rebuild(bench, root.image(), &srpm.name, round, &mut build_log).await;
+        let mut ran = rebuild(bench, &root, ccache.as_ref(), &srpm.name, round, &mut build_log).await;
         if matches!(ran, Err(Halt::Farm(_))) && root.has_vanished(bench).await? {
             root.install(bench, &needs, round, &mut root_log).await?;
-            ran = rebuild(bench, root.image(), &srpm.name, round, &mut build_log).await;
+            ran = rebuild(bench, &root, ccache.as_ref(), &srpm.name, round, &mut build_log).await;
         }
         let ran = ran?;
         if ran.code != 0 && ran.code != MISSING {
             return Err(bench.failure(&ran, |tail| reasons::rpmbuild(tail, BUILD_LOG)));
         }
-        let mut outputs = Outputs::read(ran.stream.clone(), &[".rpm"]).await?;
+        let mut outputs = Outputs::read(ran.stream.clone(), Ccache::kinds(ccache.as_ref())).await?;
+        let compiled = Ccache::split(&mut outputs);
         if ran.code == 0 {
             outputs.files.retain(|file| !file.name.ends_with(LIST));
             if outputs.files.is_empty() {
                 return Err(Halt::Package(format!("rpmbuild made no package; see {BUILD_LOG}")));
             }
-            return bench.upload(&outputs).await;
+            bench.upload(&outputs).await?;
+            if let Some(ccache) = &ccache {
+                ccache.keep(bench, &outputs, &compiled).await;
+            }
+            return Ok(());
         }
         let Some(list) = outputs.files.iter().find(|file| file.name.ends_with(LIST)) else {
             return Err(bench.failure(&ran, |tail| reasons::rpmbuild(tail, BUILD_LOG)));
@@ -75,7 +82,8 @@ pub(super) async fn build(bench: &mut Bench<'_>, srpm: &Input) -> Result<(), Hal
 
 async fn rebuild(
     bench: &mut Bench<'_>,
-    image: &str,
+    root: &Root,
+    ccache: Option<&Ccache>,
     srpm: &str,
     round: u32,
     log: &mut Spool,
@@ -83,10 +91,10 @@ async fn rebuild(
     let task = Task {
         step: Step::Build,
         round,
-        image,
+        image: root.image(),
         script: include_str!("build.sh"),
         arguments: std::iter::once(format!("{INPUTS}/{srpm}")).chain(bench.defines()).collect(),
-        env: Vec::new(),
+        env: Ccache::env(ccache, root.toolchain()),
         mounts: vec![bench.workspace.inputs_mount()],
         profile: Profile::Locked,
     };

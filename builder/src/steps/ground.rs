@@ -157,7 +157,7 @@ fn exact(
             serde_json::json!([name, priority, baseurl])
         })
         .collect();
-    let told = serde_json::json!([sharing, parent, arch, script, needs.digest, repos, outside]);
+    let told = serde_json::json!([sharing.circle(), parent, arch, script, needs.digest, repos, outside]);
     Digest::of(told.to_string().as_bytes())
 }
 

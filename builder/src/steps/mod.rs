@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod ccache;
 mod ground;
 mod repos;
 mod root;

@@ -39,19 +39,30 @@ pub(super) struct Root {
     repos: Option<Repos>,
     /// Kept roots are not looked at any more.
     anew: bool,
+    /// The build in it has what earlier ones compiled; see [`Lock::ccache`].
+    ccache: bool,
+    /// [`Lock::toolchain`] of what is in it now.
+    toolchain: Digest,
 }
 
 impl Root {
     /// The base image, in which nothing is installed yet.
-    pub(super) async fn of_image(bench: &mut Bench<'_>) -> Result<Self, Halt> {
+    pub(super) async fn of_image(bench: &mut Bench<'_>, ccache: bool) -> Result<Self, Halt> {
         let base = bench.base().await?;
         let (image, content) = (base.clone(), base.id.0.clone());
-        Ok(Self { base, image, content, pins: Vec::new(), was_kept: false, repos: None, anew: false })
+        let toolchain = Digest::of(content.as_bytes());
+        let (pins, repos) = (Vec::new(), None);
+        Ok(Self { base, image, content, pins, was_kept: false, repos, anew: false, ccache, toolchain })
     }
 
     /// The image a container can start from.
     pub(super) fn image(&self) -> &str {
         &self.image.id.0
+    }
+
+    /// What compiles in it.
+    pub(super) fn toolchain(&self) -> &Digest {
+        &self.toolchain
     }
 
     /// Installs what the package of this name among the inputs needs, or takes a root in which that was done.
@@ -156,8 +167,10 @@ impl Root {
     /// Tells the hub and the reader of the log what is in the root.
     async fn record(&mut self, bench: &mut Bench<'_>, lock: &Lock, told: &str) -> Result<(), Halt> {
         self.content = lock.digest().to_string();
+        self.toolchain = lock.toolchain();
         bench.journal.note(&format!("Root: {told}")).await;
-        let bytes = serde_json::to_vec(lock).or_farm("write down what is in a root")?;
+        let lock = Lock { ccache: self.ccache, ..lock.clone() };
+        let bytes = serde_json::to_vec(&lock).or_farm("write down what is in a root")?;
         bench.upload_own(LOCK_FILE, &bytes).await
     }
 }

@@ -14,7 +14,7 @@ use farm::builder::Wish;
 use farm::digest::Digest;
 use farm::ids::{JobId, Minter, SnapshotId};
 use farm::message::{
-    Claim, Enrol, Enrolled, Finish, Lease, LogSize, Manifest, ManifestFile, Presence, Welcome,
+    Claim, Enrol, Enrolled, Finish, LEASE_OVER, Lease, LogSize, Manifest, ManifestFile, Presence, Welcome,
 };
 use farm::outcome::Outcome;
 use farm::recipe::Input;
@@ -65,6 +65,8 @@ struct Inner {
     failing: u32,
     /// Answers to swallow after the call was taken in.
     swallowing: u32,
+    /// The attempts' leases have run out: until a beat, their tokens open nothing.
+    leases_over: bool,
     /// The end of the names of files that are too large.
     too_large: Option<&'static str>,
     /// The builder's name and the digest of its secret.
@@ -182,6 +184,11 @@ impl Hub {
         self.state().swallowing = answers;
     }
 
+    /// Every lease has run out.
+    pub(crate) fn end_leases(&self) {
+        self.state().leases_over = true;
+    }
+
     /// From now on files with names that end so are too large.
     pub(crate) fn refuse_files(&self, ending: &'static str) {
         self.state().too_large = Some(ending);
@@ -194,6 +201,11 @@ async fn faults(State(state): State<Shared>, request: Request, next: Next) -> Re
         if state.failing > 0 {
             state.failing -= 1;
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        let path = request.uri().path();
+        if state.leases_over && !["/claim", "/beat", "/finish"].iter().any(|verb| path.ends_with(verb)) {
+            let problem = serde_json::json!({"type": format!("urn:grange:problem:{LEASE_OVER}")});
+            return (StatusCode::SERVICE_UNAVAILABLE, Json(problem)).into_response();
         }
     }
     let response = next.run(request).await;
@@ -300,10 +312,12 @@ async fn claim(
 }
 
 async fn beat(State(state): State<Shared>, Path(key): Key, headers: HeaderMap) -> Answer<Json<Lease>> {
-    authorized(&state, &key, &headers, |attempt, lease_ms| {
+    let lease = authorized(&state, &key, &headers, |attempt, lease_ms| {
         attempt.beats += 1;
         Json(Lease { lease_ms, stop: attempt.cancelled })
-    })
+    })?;
+    state.lock().unwrap().leases_over = false;
+    Ok(lease)
 }
 
 async fn inputs(State(state): State<Shared>, Path(key): Key, headers: HeaderMap) -> Answer<Vec<u8>> {

@@ -116,7 +116,7 @@ impl Farmyard {
             repos: Vec::new(),
             macros: [("dist".to_owned(), ".g1".to_owned())].into(),
             limits: Limits { seconds: 120, memory_mb: 1024, disk_mb: 256, log_mb: 4, ..Limits::default() },
-            sharing: Some(Sharing { target: "demo9s-any-el9s".to_owned(), scratch: false }),
+            sharing: Some(Sharing { target: "demo9s-any-el9s".to_owned(), scratch: false, ccache_mb: 0 }),
         }
     }
 

@@ -61,8 +61,9 @@ impl Copy {
             for entry in fs::read_dir(from)? {
                 names.push(entry?.file_name());
             }
-            // Of a git repo its refs before its objects: what a ref names is there by then, and is copied too.
-            names.sort_by_key(|name| (name == "objects", name.clone()));
+            // Of a git repo its refs before its objects, of a tree of repos its snapshots before the pool of their packages:
+            // what is named is there by then, and is copied too.
+            names.sort_by_key(|name| (name == "objects" || name == "pool", name.clone()));
             for name in names {
                 if !is_unfinished(&name.to_string_lossy()) {
                     self.anything(&from.join(&name), &to.join(&name))?;

@@ -8,6 +8,7 @@
 //! and public pointers follow the ledger's. Logs of attempts that the ledger does not know yet are left out at restoring: the
 //! attempt will be made again, under the same number.
 
+mod check;
 mod copy;
 mod ledger;
 
@@ -18,15 +19,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farm::ids::JobId;
-use farm::ledger::Db;
+use farm::ledger::{Db, Migrated, Repo};
 
+pub(crate) use check::Checked;
 pub(crate) use copy::Copied;
 
 /// What the data folder has that belongs into a backup, in the order in which it is copied: a staged snapshot may become a
-/// live one meanwhile, and then the later copy has it.
-const FOLDERS: [&str; 7] = ["staging", "candidate", "public", "artifacts", "git", "logs", "spool"];
-/// The secret the hooks of the git repos show, in the data folder.
-const HOOK_TOKEN: &str = "hook-token";
+/// live one meanwhile, and then the later copy has it. `keys` is there where a signer runs in the hub's process: the copy has
+/// the private keys then, and is to be kept accordingly.
+const FOLDERS: [&str; 8] = ["staging", "candidate", "public", "artifacts", "git", "logs", "spool", "keys"];
+/// The secrets that the hooks of the git repos and signers show, in the data folder.
+const TOKENS: [&str; 2] = ["hook-token", "signer-token"];
 /// Where in a backup the files are.
 const FILES: &str = "data";
 /// Made last: a backup without it broke off.
@@ -43,15 +46,27 @@ pub(crate) async fn make(db: &Db, address: &str, data: &Path, folder: &Path) -> 
     let _turn = hold_off_tidying(data).await?;
     ledger::copy(db, address, folder).await.context("cannot copy the ledger")?;
     let (from, to) = (data.to_owned(), folder.join(FILES));
-    let copied = tokio::task::spawn_blocking(move || copy::folders(&from, &to, &FOLDERS, &[HOOK_TOKEN]));
+    let copied = tokio::task::spawn_blocking(move || copy::folders(&from, &to, &FOLDERS, &TOKENS));
     let copied =
         copied.await.context("the task that copies ended early")?.context("cannot copy the files")?;
     std::fs::write(folder.join(COMPLETE), "").context("cannot finish the backup")?;
     Ok(copied)
 }
 
-/// Puts a backup where the ledger is empty and the data folder is not there, and looks for every file that the ledger names.
-pub(crate) async fn restore(folder: &Path, address: &str, data: &Path) -> anyhow::Result<Copied> {
+/// What a restore did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Restored {
+    /// What was put back.
+    pub(crate) copied: Copied,
+    /// What became of the ledger's schema, when this program is newer than the backup.
+    pub(crate) migrated: Migrated,
+    /// What was looked at afterwards, and found whole.
+    pub(crate) checked: Checked,
+}
+
+/// Puts a backup where the ledger is empty and the data folder is not there, brings the ledger's schema up to date, and looks
+/// whether everything is there and whole: files the ledger names, snapshots that repos point to, git repos.
+pub(crate) async fn restore(folder: &Path, address: &str, data: &Path) -> anyhow::Result<Restored> {
     if !folder.join(COMPLETE).exists() {
         bail!("{} is no backup, or one that broke off", folder.display());
     }
@@ -61,36 +76,28 @@ pub(crate) async fn restore(folder: &Path, address: &str, data: &Path) -> anyhow
     std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
     ledger::put_back(folder, address).await.context("cannot put the ledger back")?;
     let (from, to) = (folder.join(FILES), data.to_owned());
-    let copied = tokio::task::spawn_blocking(move || copy::folders(&from, &to, &FOLDERS, &[HOOK_TOKEN]));
+    let copied = tokio::task::spawn_blocking(move || copy::folders(&from, &to, &FOLDERS, &TOKENS));
     let copied =
         copied.await.context("the task that copies ended early")?.context("cannot copy the files")?;
-    let db = Db::open(address).await.context("cannot open the ledger that was put back")?;
+    let (db, migrated) =
+        Db::open_migrated(address).await.context("cannot open the ledger that was put back")?;
     let checked = check(&db, data).await;
     db.close().await;
-    checked.map(|()| copied)
+    checked.map(|checked| Restored { copied, migrated, checked })
 }
 
-async fn check(db: &Db, data: &Path) -> anyhow::Result<()> {
+async fn check(db: &Db, data: &Path) -> anyhow::Result<Checked> {
     let mut tx = db.read().await?;
     let turns: BTreeMap<JobId, u32> = tx.turns().await?.into_iter().collect();
     let held = tx.held().await?;
+    let repos: Vec<Repo> = tx.repos().await?.into_iter().map(|repo| repo.value).collect();
     drop(tx);
     forget_later_logs(&data.join("logs"), &turns).context("cannot remove the logs of attempts to come")?;
-    let artifacts = data.join("artifacts");
-    let missing: Vec<String> = held
-        .iter()
-        .filter(|digest| !artifacts.join(&digest.as_str()[..2]).join(digest.as_str()).is_file())
-        .map(ToString::to_string)
-        .collect();
-    if !missing.is_empty() {
-        bail!(
-            "{} of {} files that the ledger names are missing: {}",
-            missing.len(),
-            held.len(),
-            missing.join(" ")
-        );
-    }
-    Ok(())
+    Ok(Checked {
+        artifacts: check::artifacts(data, &held)?,
+        snapshots: check::snapshots(data, &repos)?,
+        git_repos: check::git(data).await?,
+    })
 }
 
 /// Removes `logs/<job>/<turn>` of jobs and turns that the ledger does not know.

@@ -35,12 +35,12 @@ pub struct Args {
 /// When it cannot be started, or fails.
 pub async fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
     let config = args.common.begin(environment)?;
-    let bus = roles::bus(&config)?;
+    let bus = roles::bus_of_builder(&config)?;
     let config = config.builder;
     let engine = Engine::connect(&config.engine).with_context(|| {
         format!("cannot use the container engine at {}; `builder.engine` names its socket", config.engine)
     })?;
-    let watched = config.metrics.map(|listen| Watched { listen, db: None, bus: bus.clone() });
+    let watched = config.metrics.map(|listen| Watched { listen, db: None, bus: Some(bus.clone()) });
     let drain = Duration::from_secs(config.drain_seconds);
     let role = Role::start("builder", drain + STOP_GRACE, |stop| async move {
         let Some(identity) = Identity::obtain(&config, stop.clone()).await? else { return Ok(()) };

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long)]
     pub target: Option<String>,
     /// Only of this kind
-    #[arg(long, value_parser = ["push", "build", "scratch", "test"])]
+    #[arg(long, value_parser = ["push", "build", "scratch", "test", "check"])]
     pub kind: Option<String>,
     /// Only those this person asked for
     #[arg(long, value_name = "PERSON")]

@@ -89,7 +89,8 @@ fn nothing(view: &RequestView, now: Stamp) -> String {
         RequestKind::Push { .. }
         | RequestKind::Build
         | RequestKind::Scratch { .. }
-        | RequestKind::Test { .. } => "this build has no files to download".to_owned(),
+        | RequestKind::Test { .. }
+        | RequestKind::Check { .. } => "this build has no files to download".to_owned(),
     }
 }
 

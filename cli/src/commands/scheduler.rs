@@ -29,8 +29,11 @@ pub async fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
     let config = args.common.begin(environment)?;
     let bus = roles::bus(&config)?;
     let db = roles::ledger(&config).await?;
-    let watched =
-        config.scheduler.metrics.map(|listen| Watched { listen, db: Some(db.clone()), bus: bus.clone() });
+    let watched = config.scheduler.metrics.map(|listen| Watched {
+        listen,
+        db: Some(db.clone()),
+        bus: Some(bus.clone()),
+    });
     let parts = scheduler::Parts { db: db.clone(), bus };
     tracing::info!("the scheduler is open");
     let role = Role::start("scheduler", STOP_GRACE, |stop| scheduler::run(parts, config.scheduler, stop));

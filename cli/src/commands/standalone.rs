@@ -15,8 +15,8 @@ use crate::standalone::{ADMIN, ADMIN_TOKEN_FILE, Farm, Options, start};
 /// What `grange standalone` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing needs to be configured. What can be is in a file with the sections [ledger], [bus], [hub], [scheduler] and
-[builder], the same file that the roles as processes of their own take; each key can
+Nothing needs to be configured. What can be is in a file with the sections [ledger], [bus], [hub], [scheduler],
+[builder] and [signer], the same file that the roles as processes of their own take; each key can
 also be set in the environment, such as GRANGE_HUB__PUBLIC_URL or GRANGE_BUILDER__SLOTS, which goes before the file; the
 options above go before both. GRANGE_LOG filters the log, such as GRANGE_LOG=debug or GRANGE_LOG=info,hub=debug.
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use farm::api::{JobView, RequestView};
 use farm::promotion::{Promotion, PromotionState};
+use farm::recheck::phrase;
 use farm::request::{RequestKind, Source};
 
 use super::{Cell, Table, ago, expiry, job_state, promotion_phase, request_status, size, span, standing};
@@ -127,7 +128,8 @@ fn label(kind: &RequestKind, look: &Look) -> String {
         RequestKind::Push { .. }
         | RequestKind::Build
         | RequestKind::Scratch { .. }
-        | RequestKind::Test { .. } => kind.label().to_owned(),
+        | RequestKind::Test { .. }
+        | RequestKind::Check { .. } => kind.label().to_owned(),
     }
 }
 
@@ -136,6 +138,7 @@ fn kind(kind: &RequestKind) -> String {
         RequestKind::Push { branch } => format!("push of {branch}"),
         RequestKind::Build | RequestKind::Scratch { .. } => kind.label().to_owned(),
         RequestKind::Test { promotion, .. } => format!("test for promotion {promotion}"),
+        RequestKind::Check { tag, causes, .. } => format!("check of {tag}: {}", phrase(causes)),
     }
 }
 

@@ -17,6 +17,9 @@ pub fn lock(lock: &Lock, look: &Look) -> String {
     facts.row([Cell::new(Tone::Dim, "content"), lock.image_digest.as_str().into()]);
     facts.row([Cell::new(Tone::Dim, "lock"), lock.digest().to_string().into()]);
     facts.row([Cell::new(Tone::Dim, "packages"), lock.packages.len().to_string().into()]);
+    if lock.ccache {
+        facts.row([Cell::new(Tone::Dim, "ccache"), CCACHE.into()]);
+    }
     let mut text = facts.render(look);
     text.push('\n');
     for package in &lock.packages {
@@ -51,17 +54,20 @@ pub fn lock_diff(diff: &LockDiff, look: &Look) -> String {
 pub(super) fn roots(roots: &BTreeMap<Arch, RootFacts>, look: &Look) -> String {
     let mut table = Table::new(&["BUILDROOT", "LOCK", "INPUT", "IMAGE", "CONTENT"]).indented(2);
     for (arch, facts) in roots {
-        let RootFacts { image, image_digest, lock, input } = facts;
+        let RootFacts { image, image_digest, lock, input, ccache } = facts;
         table.row([
             arch.as_str().into(),
             lock.short().into(),
-            input.short().into(),
+            format!("{}{}", input.short(), if *ccache { " + ccache" } else { "" }).into(),
             image.as_str().into(),
             image_digest.chars().take(SHOWN).collect::<String>().into(),
         ]);
     }
     table.render(look)
 }
+
+/// What a ccache at hand means.
+const CCACHE: &str = "what earlier builds of the target had compiled was at hand";
 
 /// How much of an image's digest tells two apart: `sha256:` and twelve digits.
 const SHOWN: usize = 19;

@@ -75,6 +75,7 @@ fn conditions(view: &StatusView) -> String {
 
 fn warnings(view: &StatusView, look: &Look) -> Vec<String> {
     let mut said = view.nobody.clone();
+    said.extend(view.red.iter().map(|red| red.sentence.clone()));
     if view.bus_away {
         said.push(
             "the bus is away from the hub that answers: nothing is lost, but jobs start and stop later"

@@ -37,7 +37,9 @@ fn tone(code: WhyCode) -> Tone {
         | WhyCode::WaitingForRepo
         | WhyCode::WaitingForLease
         | WhyCode::BackingOff
-        | WhyCode::WaitingForApproval => Tone::Busy,
+        | WhyCode::WaitingForApproval
+        | WhyCode::WaitingForQueue
+        | WhyCode::WaitingForSigner => Tone::Busy,
         WhyCode::Cancelled | WhyCode::Superseded => Tone::Dim,
         WhyCode::NoBuilder
         | WhyCode::HeldByCap

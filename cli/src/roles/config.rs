@@ -19,7 +19,7 @@ const PREFIX: &str = "GRANGE_";
 const SEPARATOR: &str = "__";
 
 /// The sections of the file: the fields of [`Sections`].
-const SECTIONS: [&str; 5] = ["ledger", "bus", "hub", "scheduler", "builder"];
+const SECTIONS: [&str; 6] = ["ledger", "bus", "hub", "scheduler", "builder", "signer"];
 
 /// The roles' configuration.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub scheduler: scheduler::Config,
     /// The builder's.
     pub builder: builder::Config,
+    /// The signer's.
+    pub signer: signer::Config,
     /// What was said, as `hub.public_url`: whatever was not may follow from where the farm really is.
     pub said: BTreeSet<String>,
 }
@@ -46,6 +48,7 @@ struct Sections {
     hub: hub::config::Config,
     scheduler: scheduler::Config,
     builder: builder::Config,
+    signer: signer::Config,
 }
 
 impl Config {
@@ -78,7 +81,7 @@ impl Config {
             }
         }
         let said = said(&table);
-        let Sections { ledger, bus, hub, mut scheduler, builder } =
+        let Sections { ledger, bus, hub, mut scheduler, builder, signer } =
             table.try_into().map_err(|error: toml::de::Error| {
                 Failure::usage(
                     format!("the configuration: {}", error.message()),
@@ -95,7 +98,7 @@ impl Config {
         if !said.contains("scheduler.hub_gap_ms") {
             scheduler.hub_gap_ms = hub.hub_gap_ms;
         }
-        Ok(Config { ledger, bus, hub, scheduler, builder, said })
+        Ok(Config { ledger, bus, hub, scheduler, builder, signer, said })
     }
 }
 

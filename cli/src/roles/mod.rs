@@ -16,5 +16,5 @@ pub use log::LogFormat;
 pub(crate) use monitor::Watched;
 pub use places::{DEFAULT_DATA, LEDGER_FILE, LedgerPlace, Place, ledger_url};
 pub use process::Common;
-pub(crate) use process::{STOPPED_TWICE, Signals, bus, ledger, until_told, unusable};
+pub(crate) use process::{STOPPED_TWICE, Signals, bus, bus_of_builder, ledger, until_told, unusable};
 pub(crate) use running::{Role, STOP_GRACE, outcome};

@@ -32,7 +32,8 @@ pub(crate) struct Watched {
     pub(crate) listen: SocketAddr,
     /// The ledger, of roles that have one.
     pub(crate) db: Option<Db>,
-    pub(crate) bus: Bus,
+    /// The bus, of roles that have one.
+    pub(crate) bus: Option<Bus>,
 }
 
 /// Begins to answer, until the process ends.
@@ -109,5 +110,6 @@ async fn unready(watched: &Watched, stopping: &watch::Receiver<bool>) -> Option<
             Err(_) => return Some(format!("the ledger does not answer within {ANSWER:?}")),
         }
     }
-    (!watched.bus.is_up()).then(|| "the bus is away".to_owned())
+    let is_away = watched.bus.as_ref().is_some_and(|bus| !bus.is_up());
+    is_away.then(|| "the bus is away".to_owned())
 }

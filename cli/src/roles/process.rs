@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use farm::ledger::{Db, LedgerError};
-use farm::wire::Bus;
+use farm::wire::{AmqpConfig, Bus, BusError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::log::{self, LogFormat, LogTo};
@@ -51,6 +51,7 @@ pub(crate) fn unusable(error: LedgerError) -> Failure {
         | LedgerError::Schema(_)
         | LedgerError::Corrupt { .. }
         | LedgerError::LostRace { .. }
+        | LedgerError::Undone
         | LedgerError::Refused(_) => {
             Failure::Local(anyhow::Error::new(error).context("cannot open the ledger"))
         }
@@ -59,6 +60,18 @@ pub(crate) fn unusable(error: LedgerError) -> Failure {
 
 /// Connects to the bus that the configuration names.
 pub(crate) fn bus(config: &Config) -> Result<Bus, Failure> {
+    connected(config, Bus::connect)
+}
+
+/// The same as a builder, which may do less there.
+pub(crate) fn bus_of_builder(config: &Config) -> Result<Bus, Failure> {
+    connected(config, Bus::connect_as_builder)
+}
+
+fn connected(
+    config: &Config,
+    connect: impl FnOnce(&AmqpConfig) -> Result<Bus, BusError>,
+) -> Result<Bus, Failure> {
     if !config.has_bus() {
         return Err(Failure::usage(
             "no bus is configured",
@@ -66,7 +79,7 @@ pub(crate) fn bus(config: &Config) -> Result<Bus, Failure> {
              needs none, is `grange standalone`",
         ));
     }
-    Bus::connect(&config.bus).map_err(|error| Failure::usage(error.to_string(), "correct section [bus]"))
+    connect(&config.bus).map_err(|error| Failure::usage(error.to_string(), "correct section [bus]"))
 }
 
 /// Runs a role until it ends by itself or the process is told to stop by SIGINT or SIGTERM; then it drains.

@@ -1,4 +1,4 @@
-//! A farm in one process: hub, scheduler and builder joined over a local bus and a ledger in a file.
+//! A farm in one process: hub, scheduler, builder and signer joined over a local bus and a ledger in a file.
 //!
 //! Tests start the same farm on port 0 as `grange standalone` does on a real one. The roles are stopped one after the
 //! other, the builder first: it still has something to report to a scheduler that runs and a hub that answers.
@@ -20,6 +20,7 @@ use hub::state::Hub;
 use tokio::net::TcpListener;
 use url::Url;
 
+use crate::commands::signer::KEYS;
 use crate::failure::Failure;
 use crate::roles::{Config, Role, STOP_GRACE, outcome};
 
@@ -77,6 +78,7 @@ pub async fn start(options: Options) -> anyhow::Result<Farm> {
         hub: mut hub_config,
         scheduler: scheduler_config,
         builder: mut builder_config,
+        signer: mut signer_config,
         said,
     } = config;
     crate::client::install_tls();
@@ -114,6 +116,12 @@ pub async fn start(options: Options) -> anyhow::Result<Farm> {
         let path = Digest::of(data.as_os_str().as_encoded_bytes());
         builder_config.name = format!("{}-{}", builder_config.name, &path.short()[..6]);
     }
+    if !said.contains("signer.hub") {
+        signer_config.hub = Url::parse(&local_url).context("the address it listens at")?;
+    }
+    if !said.contains("signer.keys") {
+        signer_config.keys = data.join(KEYS);
+    }
     let engine = match engine {
         Some(engine) => Some(engine),
         None if with_builder => Some(Engine::connect(&builder_config.engine).with_context(|| {
@@ -142,6 +150,8 @@ pub async fn start(options: Options) -> anyhow::Result<Farm> {
     }
     let parts = scheduler::Parts { db: db.clone(), bus };
     roles.push(Role::start("scheduler", STOP_GRACE, |stop| scheduler::run(parts, scheduler_config, stop)));
+    let parts = signer::Parts { db: db.clone(), token: hub.signer_token.clone() };
+    roles.push(Role::start("signer", STOP_GRACE, |stop| signer::run(parts, signer_config, stop)));
     roles.push(Role::start("hub", STOP_GRACE, |stop| hub::run(hub, listener, stop)));
     tracing::info!(url, %address, data = %data.display(), "the farm is open");
     Ok(Farm { url, address, data, admin_token, db, roles, _lock: lock })

@@ -255,7 +255,7 @@ fn input() -> Value {
 pub(crate) fn promotion(to: &str, state: Value) -> Value {
     json!({
         "id": PROMOTION, "sig": "storage", "target": "storage9s-gluster-11-el9s", "to": to,
-        "builds": [BUILD], "nvrs": ["hello-2.10-1.el9s"], "by": "gate", "approver": null, "suites": {},
+        "builds": [BUILD], "nvrs": ["hello-2.10-1.el9s"], "by": "gate", "approvals": [], "suites": {},
         "created": NOW - 50_000, "state": state,
     })
 }

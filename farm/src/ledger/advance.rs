@@ -2,8 +2,10 @@
 //! change did not happen and the caller hears of the lost race.
 
 use super::{Kept, LedgerError, Repo, Result, Tx, execute, to_doc};
+use crate::gate::Waiver;
 use crate::job::{Job, JobState};
 use crate::promotion::Promotion;
+use crate::recheck::Watch;
 use crate::request::Request;
 use crate::sig::Sig;
 use crate::stamp::Stamp;
@@ -59,6 +61,27 @@ impl Tx {
             to_doc("promotion", &next.id, next)?,
         )?;
         one_row(changed, "promotion", &next.id)
+    }
+
+    pub(super) async fn advance_waiver(&mut self, version: i64, next: &Waiver) -> Result<()> {
+        let sql = "UPDATE waiver SET version = version + 1, doc = $3 WHERE id = $1 AND version = $2";
+        let changed = execute!(self, sql, next.id.to_string(), version, to_doc("waiver", &next.id, next)?)?;
+        one_row(changed, "waiver", &next.id)
+    }
+
+    pub(super) async fn advance_recheck(&mut self, version: i64, next: &Watch) -> Result<()> {
+        let sql = "UPDATE recheck SET version = version + 1, request = $3, changed = $4, doc = $5
+                   WHERE tag = $1 AND version = $2";
+        let changed = execute!(
+            self,
+            sql,
+            &next.tag,
+            version,
+            next.request.map(|id| id.to_string()),
+            next.changed.millis(),
+            to_doc("recheck", &next.tag, next)?,
+        )?;
+        one_row(changed, "recheck", &next.tag)
     }
 
     pub(super) async fn advance_repo(&mut self, before: &Kept<Repo>, next: &Repo) -> Result<()> {

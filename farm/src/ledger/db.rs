@@ -4,13 +4,12 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Executor as _, PgPool, SqlitePool};
 
-use super::{LedgerError, Result, Tx, fetch};
+use super::{LedgerError, Result, Tx, fetch, pg};
 
-/// How long a connection attempt, or a wait for SQLite's write lock, may take.
+/// How long opening a file, or a wait for SQLite's write lock, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that read from SQLite at once.
 const LITE_READERS: u32 = 4;
@@ -20,8 +19,6 @@ const LITE_BUSY: &str = "5";
 const LITE_RETRY: Duration = Duration::from_millis(20);
 /// How long connections that are closed may take to say goodbye.
 const CLOSING: Duration = Duration::from_secs(5);
-/// Connections to PostgreSQL.
-const PG_CONNECTIONS: u32 = 16;
 
 /// Every schema there ever was, the newest last.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -75,7 +72,13 @@ impl Db {
             return Err(Self::other_schema(from));
         }
         match &db {
-            Db::Pg(pool) => MIGRATIONS.run(pool).await?,
+            Db::Pg(pool) => {
+                // A migration takes as long as it takes, and so does another process's that is waited for.
+                let mut patient = pool.acquire().await?;
+                patient.execute("SET statement_timeout = 0").await?;
+                MIGRATIONS.run_direct(None, &mut *patient, false).await?;
+                patient.close().await?;
+            }
             Db::Lite { writer, .. } => {
                 // SQLite has no lock for migrations of its own: without this one, two processes that are started at
                 // once would both make the tables.
@@ -115,12 +118,7 @@ impl Db {
 
     async fn connect(url: &str, create: bool) -> Result<Db> {
         if is_postgres(url) {
-            let pool = PgPoolOptions::new()
-                .max_connections(PG_CONNECTIONS)
-                .acquire_timeout(PATIENCE)
-                .connect_with(PgConnectOptions::from_str(url)?)
-                .await?;
-            return Ok(Db::Pg(pool));
+            return Ok(Db::Pg(pg::connect(url).await?));
         }
         let options = SqliteConnectOptions::from_str(url)?
             .journal_mode(SqliteJournalMode::Wal)
@@ -130,6 +128,7 @@ impl Db {
         let writer = lite_writer(options.clone().create_if_missing(create)).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(LITE_READERS)
+            .test_before_acquire(false)
             .acquire_timeout(PATIENCE)
             .connect_with(options.read_only(true))
             .await?;
@@ -198,7 +197,7 @@ impl Db {
     pub async fn write(&self) -> Result<Tx> {
         Ok(match self {
             Db::Lite { writer, .. } => Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Db::Pg(pool) => Tx::Pg(pool.begin().await?),
+            Db::Pg(pool) => Tx::Pg(pg::answered(pool.begin()).await?),
         })
     }
 
@@ -209,7 +208,7 @@ impl Db {
     pub async fn read(&self) -> Result<Tx> {
         Ok(match self {
             Db::Lite { readers, .. } => Tx::Lite(readers.begin().await?),
-            Db::Pg(pool) => Tx::Pg(pool.begin().await?),
+            Db::Pg(pool) => Tx::Pg(pg::answered(pool.begin()).await?),
         })
     }
 
@@ -241,7 +240,9 @@ pub fn is_postgres(url: &str) -> bool {
 async fn lite_writer(options: SqliteConnectOptions) -> Result<SqlitePool> {
     let begun = Instant::now();
     loop {
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        // A file does not hang up, so its connections are not asked each time whether they still work; nor are the readers'.
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).acquire_timeout(PATIENCE);
         match pool.connect_with(options.clone()).await {
             Err(sqlx::Error::Database(error))
                 if error.code().as_deref() == Some(LITE_BUSY) && begun.elapsed() < PATIENCE =>

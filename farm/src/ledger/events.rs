@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
+use super::pg::answered;
 use super::{Kept, Repo, Result, Tx, execute, fetch, from_doc, to_doc};
 use crate::arch::Arch;
 use crate::digest::Digest;
@@ -13,7 +14,7 @@ use crate::ids::{EventId, Id as _};
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::promotion::Promotion;
-use crate::request::{Request, Verdict};
+use crate::request::{Request, RequestKind, Verdict};
 use crate::sig::split_tag;
 use crate::stamp::Stamp;
 
@@ -60,13 +61,22 @@ fn in_order(mut changes: Vec<StateChange>) -> Vec<StateChange> {
 }
 
 impl Tx {
-    /// The oldest changes that are still to be told, at most `most`; those of one subject in the order they were made.
+    /// The oldest changes that are still to be told, `most` and those that belong to the same subjects; those of one subject
+    /// in the order they were made.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn events(&mut self, most: u32) -> Result<Vec<StateChange>> {
         let sql = "SELECT doc FROM event ORDER BY at, id LIMIT $1";
-        let rows = fetch!(fetch_all, self, (String,), sql, i64::from(most))?;
+        let mut rows = fetch!(fetch_all, self, (String,), sql, i64::from(most))?;
+        if u32::try_from(rows.len()).unwrap_or(u32::MAX) >= most {
+            // More are to be told. One that was noted by a clock that is ahead may be among them although it was made before
+            // one of these. A subject is known by these letters of its events' ids: see `event_id`.
+            let sql = "SELECT doc FROM event WHERE SUBSTR(id, 11, 11) IN (
+                           SELECT SUBSTR(id, 11, 11) FROM event ORDER BY at, id LIMIT $1
+                       ) ORDER BY at, id";
+            rows = fetch!(fetch_all, self, (String,), sql, i64::from(most))?;
+        }
         Ok(in_order(rows.into_iter().map(|(doc,)| from_doc("event", &doc)).collect::<Result<_>>()?))
     }
 
@@ -89,7 +99,7 @@ impl Tx {
             Tx::Pg(tx) => {
                 let query =
                     told.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, id| query.bind(id.to_string()));
-                query.execute(&mut **tx).await?;
+                answered(query.execute(&mut **tx)).await?;
             }
         }
         Ok(())
@@ -127,10 +137,13 @@ impl Tx {
             Some(Verdict::Failed { .. }) => "failed",
             Some(Verdict::Cancelled { .. }) => "cancelled",
         };
-        let facts = json!({
+        let mut facts = json!({
             "kind": request.kind.label(), "target": request.target, "package": request.package, "by": request.by,
             "verdict": verdict,
         });
+        if let RequestKind::Check { tag, causes, .. } = &request.kind {
+            (facts["tag"], facts["causes"]) = (json!(tag), json!(causes));
+        }
         self.note(subject, state, facts, at).await
     }
 

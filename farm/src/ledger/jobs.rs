@@ -160,6 +160,19 @@ impl Tx {
         now: Stamp,
         patience: &Patience,
     ) -> Result<Stepped, StepError> {
+        let (before, stepped) = self.step_uncharged(id, event, now, patience).await?;
+        self.note_use(&before, &stepped.job, now, patience).await?;
+        Ok(stepped)
+    }
+
+    /// Takes a job one step on and leaves it to the caller to charge its SIG; gives the job as it was, too.
+    pub(super) async fn step_uncharged(
+        &mut self,
+        id: JobId,
+        event: Event,
+        now: Stamp,
+        patience: &Patience,
+    ) -> Result<(Job, Stepped), StepError> {
         let before = self.job(id).await?.ok_or(StepError::Unknown(id))?;
         let trouble = counted::trouble(&event, &before.state);
         let (job, effect) = before.on(event, now, patience)?;
@@ -170,9 +183,8 @@ impl Tx {
                 self.note_job(&job, before.version + 1, now).await?;
             }
             counted::job(&before, &job, trouble, now);
-            self.note_use(&before.value, &job, now, patience).await?;
         }
-        Ok(Stepped { job, effect })
+        Ok((before.value, Stepped { job, effect }))
     }
 
     /// Jobs that may be offered now: of each SIG, architecture, class and needs (labels, memory, disk) those with the

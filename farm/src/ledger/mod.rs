@@ -7,6 +7,9 @@
 //! # Contract
 //! - SQLite has one writer at a time; [`Db::write`] waits for its turn. Never hold a [`Tx`] across other waiting.
 //! - [`LedgerError::LostRace`] means that somebody else was quicker: read again and decide again.
+//! - [`LedgerError::Undone`] means that the database has undone everything in the transaction: begin another ([`anew`]).
+//! - Rows that several transactions change are changed in one order, so that two do not wait for each other: locks by name,
+//!   then jobs by id, then what SIGs have used.
 
 mod advance;
 mod artifacts;
@@ -21,16 +24,23 @@ mod figures;
 mod jobs;
 mod lanes;
 mod people;
+mod pg;
 mod presences;
 mod promotions;
+mod provenance;
+mod publications;
 mod pulse;
+mod rechecks;
 mod repos;
 mod requests;
 mod results;
+mod signing;
 mod sigs;
 mod sources;
 mod timing;
+mod undone;
 mod usage;
+mod waivers;
 
 use std::ops::Deref;
 use std::str::FromStr;
@@ -48,10 +58,14 @@ pub use jobs::{Held, StepError, Stepped};
 pub use people::Person;
 pub use presences::Reported;
 pub use promotions::PromotionFilter;
+pub use publications::Publication;
 pub use pulse::Pulse;
+pub use rechecks::{Outside, Surrounding};
 pub use repos::{LayerState, Repo};
 pub use requests::{PushSeen, RequestFilter};
 pub use sources::Concerned;
+pub use undone::{Undone, anew};
+pub use waivers::Withdrawal;
 
 /// A transaction; dropped without [`Tx::commit`] it leaves nothing behind.
 #[derive(Debug)]
@@ -83,7 +97,11 @@ impl<T> Deref for Kept<T> {
 pub enum LedgerError {
     /// The database is away, full, or refuses.
     #[error("the database failed: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(#[source] sqlx::Error),
+    /// The database has undone the transaction, because it and another one stood in each other's way: everything in it
+    /// may be tried anew. See [`anew`].
+    #[error("the database has undone a change that stood in the way of another one: try again")]
+    Undone,
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
@@ -131,7 +149,8 @@ macro_rules! execute {
                 sqlx::query($sql)$(.bind($arg))*.execute(&mut **tx).await.map(|done| done.rows_affected())
             }
             $crate::ledger::Tx::Pg(tx) => {
-                sqlx::query($sql)$(.bind($arg))*.execute(&mut **tx).await.map(|done| done.rows_affected())
+                let done = sqlx::query($sql)$(.bind($arg))*.execute(&mut **tx);
+                $crate::ledger::pg::answered(done).await.map(|done| done.rows_affected())
             }
         }
     };
@@ -145,7 +164,8 @@ macro_rules! fetch {
                 sqlx::query_as::<_, $row>($sql)$(.bind($arg))*.$method(&mut **tx).await
             }
             $crate::ledger::Tx::Pg(tx) => {
-                sqlx::query_as::<_, $row>($sql)$(.bind($arg))*.$method(&mut **tx).await
+                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($arg))*.$method(&mut **tx);
+                $crate::ledger::pg::answered(rows).await
             }
         }
     };
@@ -161,7 +181,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Tx::Lite(tx) => tx.commit().await?,
-            Tx::Pg(tx) => tx.commit().await?,
+            Tx::Pg(tx) => pg::answered(tx.commit()).await?,
         }
         Ok(())
     }

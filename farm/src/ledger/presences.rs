@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{LedgerError, Result, StepError, Stepped, Tx, fetch, parsed};
 use crate::builder::Builder;
+use crate::digest::Digest;
 use crate::ids::JobId;
 use crate::job::{Event, Patience};
 use crate::message::Presence;
@@ -25,37 +26,40 @@ pub struct Reported {
 
 impl Tx {
     /// Takes in what a builder says of itself, and takes back at once what an earlier life of it had. Repeating it
-    /// changes nothing, and what an earlier life says after a later one changes nothing either.
+    /// changes nothing, and what was said earlier, in this life or another, changes nothing when it arrives later.
+    /// `None` when no builder of this name has the secret of this digest: it may have been removed while this was on its way.
     ///
     /// # Errors
     /// When the database fails. The builder will say it again.
     pub async fn report(
         &mut self,
         presence: Presence,
+        secret: &Digest,
         now: Stamp,
         silent_after: Duration,
         patience: &Patience,
-    ) -> Result<Reported> {
+    ) -> Result<Option<Reported>> {
         self.lock_builder(&presence.builder).await?;
-        let before = self.builder(&presence.builder).await?;
-        if let Some(before) = &before
-            && presence.born < before.born
-        {
-            return Ok(Reported { builder: before.clone(), hurry: false, forgotten: Vec::new() });
+        let Some(before) =
+            self.builder_by_secret(secret).await?.filter(|known| known.name == presence.builder)
+        else {
+            return Ok(None);
+        };
+        // By what the builder counts: the clocks of two hubs that hear it need not agree.
+        if (presence.born, presence.count) < (before.born, before.count) {
+            return Ok(Some(Reported { builder: before, hurry: false, forgotten: Vec::new() }));
         }
-        let wish = before.as_ref().map_or_else(Default::default, |before| before.wish);
-        let after = Builder::reported(presence, wish, now);
-        self.report_builder(&after).await?;
+        let after = Builder::reported(presence, before.wish, now);
+        self.keep_report(&after).await?;
         let event = Event::Forgotten { builder: after.name.clone(), born: after.born };
         let at_work = self.jobs_at(&after.name, AT_WORK).await?;
         let forgotten = self.take_back(at_work, &event, now, patience).await?;
         let room = |builder: &Builder| builder.room(now, silent_after);
-        let more_room = room(&after) > before.as_ref().map_or(0, room);
-        let other = before.is_none_or(|before| {
-            (&before.arches, &before.emulated, &before.labels)
-                != (&after.arches, &after.emulated, &after.labels)
-        });
-        Ok(Reported { hurry: other || more_room || !forgotten.is_empty(), builder: after, forgotten })
+        let more_room = room(&after) > room(&before);
+        let other = (&before.arches, &before.emulated, &before.labels)
+            != (&after.arches, &after.emulated, &after.labels);
+        let hurry = other || more_room || !forgotten.is_empty();
+        Ok(Some(Reported { builder: after, hurry, forgotten }))
     }
 
     /// Takes every job from a builder: what it says of them does not count any more. To be called in the transaction
@@ -81,18 +85,20 @@ impl Tx {
         rows.into_iter().map(|(id,)| parsed("job", &id)).collect()
     }
 
-    /// Takes each job the step that applies to it. A row that cannot be read must not stop the others.
+    /// Takes each job the step that applies to it, then charges their SIGs: whoever ends one attempt changes its job first
+    /// too, and two that went the other way round would wait for each other. A row that cannot be read must not stop the others.
     async fn take_back(
         &mut self,
-        jobs: Vec<JobId>,
+        mut jobs: Vec<JobId>,
         event: &Event,
         now: Stamp,
         patience: &Patience,
     ) -> Result<Vec<Stepped>> {
         let mut taken = Vec::new();
+        jobs.sort();
         for id in jobs {
             for _ in 0..RACES {
-                match self.step_job(id, event.clone(), now, patience).await {
+                match self.step_uncharged(id, event.clone(), now, patience).await {
                     Ok(stepped) => taken.push(stepped),
                     Err(StepError::Ledger(LedgerError::LostRace { .. })) => continue,
                     Err(
@@ -105,7 +111,11 @@ impl Tx {
                 break;
             }
         }
-        Ok(taken)
+        taken.sort_by_cached_key(|(before, _)| (before.sig.clone(), before.arch, before.class));
+        for (before, stepped) in &taken {
+            self.note_use(before, &stepped.job, now, patience).await?;
+        }
+        Ok(taken.into_iter().map(|(_, stepped)| stepped).collect())
     }
 }
 

@@ -68,6 +68,16 @@ impl Tx {
         rows.into_iter().map(|(id,)| parsed("promotion", &id)).collect()
     }
 
+    /// Every unsettled promotion of a target, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unsettled_of(&mut self, target: &str) -> Result<Vec<Promotion>> {
+        let sql = "SELECT version, doc FROM promotion WHERE settled = 0 AND target = $1 ORDER BY id";
+        let rows = fetch!(fetch_all, self, (i64, String), sql, target)?;
+        Ok(kept::<Promotion>("promotion", rows)?.into_iter().map(|promotion| promotion.value).collect())
+    }
+
     /// Promotions, newest first.
     ///
     /// # Errors

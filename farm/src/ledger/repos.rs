@@ -2,10 +2,10 @@
 
 use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
 use crate::gate::Approved;
-use crate::ids::SnapshotId;
+use crate::ids::{PromotionId, SnapshotId};
 use crate::recipe::{RepoOrigin, RepoSource};
 use crate::sig::Layer;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Base, Snapshot};
 use crate::stamp::Stamp;
 
 /// The first dnf priority that layers get; each further one is worse by [`PRIORITY_STEP`].
@@ -108,6 +108,16 @@ impl Tx {
             "SELECT doc FROM snapshot WHERE id = $1",
             id.to_string()
         )?;
+        row.map(|(doc,)| from_doc("snapshot", &doc)).transpose()
+    }
+
+    /// A snapshot as what another one is composed on, without reading what is in it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn base(&mut self, id: SnapshotId) -> Result<Option<Base>> {
+        let sql = "SELECT doc FROM snapshot WHERE id = $1";
+        let row = fetch!(fetch_optional, self, (String,), sql, id.to_string())?;
         row.map(|(doc,)| from_doc("snapshot", &doc)).transpose()
     }
 
@@ -219,7 +229,7 @@ impl Tx {
     ///
     /// # Errors
     /// [`LedgerError::LostRace`] when the repo is not at the snapshot's base any more.
-    pub async fn publish(&mut self, approved: &Approved, now: Stamp) -> Result<i64> {
+    pub async fn publish(&mut self, approved: &Approved, promotion: PromotionId, now: Stamp) -> Result<i64> {
         let mut before = self.repo(approved.tag()).await?;
         if before.version < 0 {
             before = self.create_repo(approved.tag()).await?;
@@ -235,6 +245,7 @@ impl Tx {
         };
         self.advance_repo(&before, &next).await?;
         self.note_repo(&before, &next, now).await?;
+        self.note_publication(&next, approved, promotion, now).await?;
         Ok(next.revision)
     }
 

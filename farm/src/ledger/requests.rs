@@ -14,7 +14,7 @@ pub struct RequestFilter {
     pub package: Option<String>,
     /// Of this target.
     pub target: Option<String>,
-    /// Of this kind: `push`, `build`, `scratch`, `test`.
+    /// Of this kind: `push`, `build`, `scratch`, `test`, `check`.
     pub kind: Option<String>,
     /// Asked for by this person.
     pub by: Option<String>,
@@ -40,7 +40,13 @@ pub(super) fn expires(request: &Request) -> Option<i64> {
     match (&request.kind, &request.closed) {
         (RequestKind::Scratch { expires }, Some(_)) => Some(expires.millis()),
         (RequestKind::Scratch { .. }, None)
-        | (RequestKind::Push { .. } | RequestKind::Build | RequestKind::Test { .. }, _) => None,
+        | (
+            RequestKind::Push { .. }
+            | RequestKind::Build
+            | RequestKind::Test { .. }
+            | RequestKind::Check { .. },
+            _,
+        ) => None,
     }
 }
 
@@ -99,6 +105,19 @@ impl Tx {
     /// When the database fails.
     pub async fn open_requests(&mut self) -> Result<Vec<RequestId>> {
         let rows = fetch!(fetch_all, self, (String,), "SELECT id FROM request WHERE open = 1 ORDER BY id")?;
+        rows.into_iter().map(|(id,)| parsed("request", &id)).collect()
+    }
+
+    /// Open requests that may be taken a step on, oldest first: all but those that have jobs of which none has ended. Looking
+    /// costs little however long the backlog is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn movable_requests(&mut self) -> Result<Vec<RequestId>> {
+        let sql = "SELECT r.id FROM request r WHERE r.open = 1
+                   AND (NOT EXISTS (SELECT 1 FROM job j WHERE j.request = r.id AND j.phase <> 'done')
+                        OR EXISTS (SELECT 1 FROM job j WHERE j.request = r.id AND j.phase = 'done')) ORDER BY r.id";
+        let rows = fetch!(fetch_all, self, (String,), sql)?;
         rows.into_iter().map(|(id,)| parsed("request", &id)).collect()
     }
 

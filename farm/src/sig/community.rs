@@ -201,6 +201,17 @@ impl Community {
             .collect()
     }
 
+    /// The projects whose users have this tag's repo below their own, directly or through another layer.
+    #[must_use]
+    pub fn layered_on(&self, tag: &str) -> Vec<&Project> {
+        self.projects()
+            .filter(|project| {
+                let below = self.layers_below(project);
+                below.iter().any(|layer| matches!(layer, Layer::Tag { tag: known } if known == tag))
+            })
+            .collect()
+    }
+
     fn collect(
         &self,
         project: &Project,

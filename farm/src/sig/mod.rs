@@ -102,13 +102,42 @@ pub struct Project {
     pub required: Vec<String>,
     /// A dist-git repo with suites that packages do not bring themselves.
     pub suites: Option<SuiteRepo>,
+    /// Are the suites run every night on what is live, whether or not anything has changed?
+    #[serde(default)]
+    pub nightly: bool,
+    /// How many release managers must approve a promotion to production; at least 1.
+    #[serde(default = "one")]
+    pub approvers: u32,
+    /// Sets of its packages that are promoted by name.
+    #[serde(default)]
+    pub stacks: BTreeMap<String, Stack>,
+    /// Is its metadata compressed with zstd rather than gzip, which every client reads?
+    #[serde(default)]
+    pub zstd: bool,
     /// How long the results of scratch builds are kept.
     pub scratch_days: u32,
+    /// MiB of compilers' results (a ccache) that its builds leave on a builder for later ones; 0 for none. Scratch builds
+    /// have none.
+    #[serde(default)]
+    pub ccache_mb: u64,
     /// What one job may use.
     pub limits: Limits,
     /// Labels a builder must have to do its jobs.
     #[serde(default)]
     pub labels: BTreeSet<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A set of packages that is promoted by name: whatever of it has changed goes together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Stack {
+    /// Its packages; empty for all of the project's.
+    #[serde(default)]
+    pub packages: BTreeSet<String>,
 }
 
 /// A repo outside the farm.
@@ -194,6 +223,14 @@ impl Project {
     #[must_use]
     pub fn target(&self) -> String {
         format!("{}-{}", self.stem(), self.disttag())
+    }
+
+    /// The packages of a stack, if the template has it.
+    #[must_use]
+    pub fn stack(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.stacks
+            .get(name)
+            .map(|stack| if stack.packages.is_empty() { &self.packages } else { &stack.packages })
     }
 
     /// `gluster-11`: the last folder of its public paths.

@@ -86,7 +86,7 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
         put(
             format!("gate of {}", project.stem()),
             format!(
-                "requires {}{}",
+                "requires {}{}{}, {} to approve",
                 if project.required.is_empty() {
                     "nothing, so that nothing can be promoted".into()
                 } else {
@@ -96,7 +96,25 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
                     .suites
                     .as_ref()
                     .map_or_else(String::new, |s| format!(", suites from {}#{}", s.repo, s.branch)),
+                if project.nightly { ", run every night" } else { "" },
+                project.approvers,
             ),
+        );
+        for (name, stack) in &project.stacks {
+            let packages =
+                if stack.packages.is_empty() { "all packages".to_owned() } else { join(&stack.packages) };
+            put(format!("stack {name} of {}", project.stem()), packages);
+        }
+        put(
+            format!("metadata of {}", project.stem()),
+            format!("compressed with {}", if project.zstd { "zstd" } else { "gzip" }),
+        );
+        put(
+            format!("ccache of {}", project.target()),
+            match project.ccache_mb {
+                0 => "none".to_owned(),
+                size => format!("{size} MiB for each architecture on each builder, without scratch builds"),
+            },
         );
         put(
             format!("retention of {}", project.stem()),
@@ -135,12 +153,16 @@ dist = '9s'
 arches = ['x86_64', 'aarch64']
 packages = ['hello', 'greeter']
 labels = ['ssd', 'big']
+ccache-mb = 512
 image = 'image:$arch'
 macros = { vendor = 'Demo', dist = '.demo' }
 branches = ['c9s-sig-demo-next']
 inherit = ['a9s-b-1-release', 'c9s-d-1-testing']
 external-repo = [{ name = 'base', baseurl = 'https://a' }, { name = 'crb', baseurl = 'https://b' }]
-tests = { required = ['installs', 'runs'], suites = { repo = 'tests/demo', branch = 'main' } }
+tests = { required = ['installs', 'runs'], suites = { repo = 'tests/demo', branch = 'main' }, nightly = true }
+promotion = { approvers = 2 }
+stack = [{ name = 'all' }, { name = 'greetings', packages = ['greeter', 'hello'] }]
+repo = { zstd = true }
 [[project]]
 name = 'hello'
 release = '2'

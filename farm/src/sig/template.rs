@@ -22,6 +22,9 @@ pub const DEFAULT_IMAGE: &str = "grange/debian-rpm:$arch";
 /// The weights a SIG may have.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=100;
 
+/// How many approvers a project may ask for.
+const APPROVERS: std::ops::RangeInclusive<u32> = 1..=5;
+
 /// Something wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -111,11 +114,19 @@ struct ProjectEntry {
     #[serde(default)]
     tests: TestsEntry,
     #[serde(default)]
+    promotion: PromotionEntry,
+    #[serde(default)]
+    stack: Vec<StackEntry>,
+    #[serde(default)]
+    repo: RepoEntry,
+    #[serde(default)]
     retention: RetentionEntry,
     #[serde(default)]
     limits: Option<Limits>,
     #[serde(default)]
     labels: Vec<Spanned<String>>,
+    #[serde(default)]
+    ccache_mb: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +143,30 @@ struct TestsEntry {
     required: Vec<Spanned<String>>,
     #[serde(default)]
     suites: Option<SuitesEntry>,
+    #[serde(default)]
+    nightly: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PromotionEntry {
+    #[serde(default)]
+    approvers: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StackEntry {
+    name: Spanned<String>,
+    #[serde(default)]
+    packages: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RepoEntry {
+    #[serde(default)]
+    zstd: bool,
 }
 
 #[derive(Deserialize)]
@@ -323,10 +358,18 @@ impl Reader<'_> {
             external: Vec::new(),
             required: Vec::new(),
             suites: None,
+            nightly: entry.tests.nightly,
+            approvers: 1,
+            stacks: BTreeMap::new(),
+            zstd: entry.repo.zstd,
             scratch_days: entry.retention.scratch_days,
+            ccache_mb: entry.ccache_mb.as_ref().map_or(0, |size| *size.get_ref()),
             limits: entry.limits.unwrap_or_default(),
             labels: BTreeSet::new(),
         };
+        if let Some(size) = &entry.ccache_mb {
+            self.ccache(size, &project.limits);
+        }
         if project.arches.is_empty() {
             self.fault(
                 &entry.arches.span(),
@@ -407,6 +450,7 @@ impl Reader<'_> {
                 project.required.push(name);
             }
         }
+        self.gate(&mut project, &entry.promotion, &entry.stack);
         project.suites = entry.tests.suites.map(|suites| SuiteRepo {
             repo: self.check(
                 &suites.repo,
@@ -417,6 +461,61 @@ impl Reader<'_> {
             branch: self.check(&suites.branch, is_branch, "a branch name", "such as main or c9s-sig-storage"),
         });
         project
+    }
+}
+
+impl Reader<'_> {
+    /// A ccache lies in the memory that the build itself may use, and twice while it is taken out, once of that on its disk.
+    fn ccache(&mut self, size: &Spanned<u64>, limits: &Limits) {
+        let most = limits.memory_mb.min(limits.disk_mb) / 4;
+        if !(1..=most).contains(size.get_ref()) {
+            self.fault(
+                &size.span(),
+                format!("a ccache of {} MiB does not fit a build", size.get_ref()),
+                &format!(
+                    "from 1 to {most}: at most a quarter of the project's limits.memory_mb and limits.disk_mb, which it counts \
+                     against; leave it out for none"
+                ),
+            );
+        }
+    }
+
+    /// How many must approve, and what is promoted by name.
+    fn gate(&mut self, project: &mut Project, promotion: &PromotionEntry, stacks: &[StackEntry]) {
+        if let Some(approvers) = &promotion.approvers {
+            project.approvers = *approvers.get_ref();
+            if !APPROVERS.contains(&project.approvers) {
+                self.fault(
+                    &approvers.span(),
+                    format!("{} is not a number of approvers", project.approvers),
+                    "a number from 1 to 5: so many release managers must agree before production changes",
+                );
+            }
+        }
+        for stack in stacks {
+            let name = self.check(&stack.name, is_name, "a stack's name", NAME_FIX);
+            let mut packages = BTreeSet::new();
+            for package in &stack.packages {
+                if !project.packages.contains(package.get_ref()) {
+                    self.fault(
+                        &package.span(),
+                        format!(
+                            "package {} of stack {name} is not in the project's `packages`",
+                            package.get_ref()
+                        ),
+                        "add it there, or leave `packages` of the stack out for all of the project's",
+                    );
+                }
+                packages.insert(package.get_ref().clone());
+            }
+            if project.stacks.insert(name.clone(), super::Stack { packages }).is_some() {
+                self.fault(
+                    &stack.name.span(),
+                    format!("stack {name} is listed twice"),
+                    "put it into one [[project.stack]]",
+                );
+            }
+        }
     }
 }
 

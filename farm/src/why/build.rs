@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Why, WhyCode, of_promotion, span};
+use super::{Standing, Why, WhyCode, of_promotion, span};
 use crate::arch::Arch;
 use crate::chain::Blocker;
 use crate::job::{Job, JobKind, JobState};
-use crate::promotion::Promotion;
 use crate::request::{Closed, Request, RequestKind, Verdict};
 use crate::stamp::Stamp;
 
@@ -37,8 +36,8 @@ pub struct Facts<'a> {
     pub silent: BTreeSet<String>,
     /// How long work like that of a job usually takes, by the job's label and architecture.
     pub usual: BTreeMap<(String, Arch), Duration>,
-    /// The newest promotion of what it made, and what that promotion's tests have not shown yet.
-    pub promotion: Option<(&'a Promotion, Vec<String>)>,
+    /// The newest promotion of what it made.
+    pub promotion: Option<Standing<'a>>,
 }
 
 /// What stands between a waiting job and a builder, on one architecture.
@@ -74,7 +73,7 @@ pub fn of_build(facts: &Facts<'_>) -> Why {
 
 fn of_complete(facts: &Facts<'_>) -> Why {
     match &facts.promotion {
-        Some((promotion, missing)) => of_promotion(promotion, missing),
+        Some(standing) => of_promotion(standing),
         None if matches!(facts.request.kind, RequestKind::Scratch { .. }) => {
             let id = facts.request.id;
             Why::new(WhyCode::Done, format!("{} is built; a scratch build enters no repo", facts.name))

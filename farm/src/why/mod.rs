@@ -9,7 +9,7 @@ mod span;
 use serde::{Deserialize, Serialize};
 
 pub use build::{Facts, Lane, MISSING_SOURCE, of_build};
-pub use promotion::{SUPERSEDED, of_promotion};
+pub use promotion::{SUPERSEDED, Standing, needed, of_promotion};
 pub use span::span;
 
 use crate::stamp::Stamp;
@@ -64,6 +64,8 @@ impl WhyCode {
             WhyCode::Gate => "gate",
             WhyCode::Testing => "testing",
             WhyCode::WaitingForApproval => "waiting-for-approval",
+            WhyCode::WaitingForQueue => "waiting-for-queue",
+            WhyCode::WaitingForSigner => "waiting-for-signer",
             WhyCode::Failed => "failed",
             WhyCode::Cancelled => "cancelled",
             WhyCode::Superseded => "superseded",
@@ -103,6 +105,10 @@ pub enum WhyCode {
     Testing,
     /// A release manager's word is awaited.
     WaitingForApproval,
+    /// A promotion ahead of it in the queue of its repo comes first.
+    WaitingForQueue,
+    /// The gate has said yes; the signer has not signed it yet.
+    WaitingForSigner,
     /// It failed by itself.
     Failed,
     /// A person stopped it.

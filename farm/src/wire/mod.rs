@@ -122,6 +122,15 @@ impl Bus {
         Ok(Bus::Amqp(Arc::new(Amqp::connect(config)?)))
     }
 
+    /// The same for a process that only takes offers and hears stops, and whose user on the broker may do no more than that.
+    /// The bus counts as away until a hub or a scheduler, by [`Bus::connect`], has made what everybody shares.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub fn connect_as_builder(config: &AmqpConfig) -> Result<Self, BusError> {
+        Ok(Bus::Amqp(Arc::new(Amqp::connect_as_builder(config)?)))
+    }
+
     /// Is the bus there now?
     #[must_use]
     pub fn is_up(&self) -> bool {

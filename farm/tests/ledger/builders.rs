@@ -6,7 +6,7 @@ use farm::arch::Arch;
 use farm::builder::{Builder, Condition, Wish};
 use farm::digest::Digest;
 use farm::job::{Event, JobState, Patience, Refused};
-use farm::ledger::{Db, Enrolling, LedgerError, Reported, StepError};
+use farm::ledger::{Db, Enrolling, LedgerError, Reported, StepError, Tx};
 use farm::message::Presence;
 use farm::outcome::Outcome;
 use farm::stamp::Stamp;
@@ -22,6 +22,7 @@ on_both!(
     contract_room_that_was_not_there_before_hurries,
     contract_a_new_life_gives_back_what_the_one_before_had,
     contract_a_wish_outlives_reports_and_enrolments,
+    contract_what_a_removed_builder_still_says_brings_nothing_back,
     contract_of_two_machines_with_one_token_one_is_let_in,
 );
 
@@ -34,6 +35,7 @@ pub(crate) fn builder(name: &str, slots: u32) -> Builder {
         draining: false,
         seen: NOON,
         born: ::farm::stamp::Stamp::ZERO,
+        count: 0,
         version: String::new(),
         emulated: Vec::new(),
         memory_mb: 1 << 20,
@@ -44,17 +46,36 @@ pub(crate) fn builder(name: &str, slots: u32) -> Builder {
     }
 }
 
+/// The builder, let in with its own name for a secret, says this of itself to a hub whose clock shows `seen`.
 pub(crate) async fn report(db: &Db, builder: &Builder) {
-    let mut tx = db.write().await.unwrap();
-    tx.report_builder(builder).await.unwrap();
-    tx.commit().await.unwrap();
+    let Builder { name, born, count, version, arches, emulated, slots, .. } = builder.clone();
+    let Builder { memory_mb, disk_mb, labels, running, draining, seen, .. } = builder.clone();
+    let presence = Presence {
+        builder: name,
+        born,
+        count,
+        clock: seen,
+        version,
+        arches,
+        emulated,
+        slots,
+        memory_mb,
+        disk_mb,
+        labels,
+        running,
+        draining,
+    };
+    present(db, presence, seen).await;
 }
 
 async fn contract_the_newest_report_stays(db: Db) {
     let b2 = builder("b2", 2);
-    let (newer, b1) = (Builder { draining: true, seen: later(1), ..b2.clone() }, builder("b1", 1));
-    for seen in [&newer, &b1, &b2] {
-        report(&db, seen).await;
+    // The hub that hears the newer one has a clock that is behind.
+    let newer =
+        Builder { draining: true, count: 1, seen: Stamp::from_millis(NOON.millis() - 1), ..b2.clone() };
+    let b1 = builder("b1", 1);
+    for said in [&b2, &newer, &b1, &b2] {
+        report(&db, said).await;
     }
     let mut tx = db.read().await.unwrap();
     assert_eq!(tx.builders().await.unwrap(), [b1.clone(), newer]);
@@ -78,6 +99,7 @@ fn presence(slots: u32, running: u64) -> Presence {
     Presence {
         builder: "b1".to_owned(),
         born: NOON,
+        count: 0,
         clock: NOON,
         version: String::new(),
         arches: vec![Arch::X86_64],
@@ -91,13 +113,33 @@ fn presence(slots: u32, running: u64) -> Presence {
     }
 }
 
-/// The builder says this at this moment, with a clock that is right.
+/// The builder, let in when it never was, says this at this moment, with a clock that is right.
 async fn present(db: &Db, presence: Presence, now: Stamp) -> Reported {
+    let secret = digest(&presence.builder);
     let mut tx = db.write().await.unwrap();
+    if tx.builder(&presence.builder).await.unwrap().is_none() {
+        tx.admit_builder(&presence.builder, &secret).await.unwrap();
+    }
     let presence = Presence { clock: now, ..presence };
-    let reported = tx.report(presence, now, SILENT, &Patience::default()).await.unwrap();
+    let reported = tx.report(presence, &secret, now, SILENT, &Patience::default()).await.unwrap();
     tx.commit().await.unwrap();
-    reported
+    reported.unwrap()
+}
+
+async fn contract_what_a_removed_builder_still_says_brings_nothing_back(db: Db) {
+    let (old, new) = (digest("b1"), digest("another"));
+    present(&db, presence(2, 0), NOON).await;
+    let mut tx = db.write().await.unwrap();
+    assert!(tx.remove_builder("b1").await.unwrap());
+    let late = async |tx: &mut Tx| {
+        tx.report(presence(9, 0), &old, later(1), SILENT, &Patience::default()).await.unwrap()
+    };
+    assert_eq!(late(&mut tx).await, None);
+    assert_eq!(tx.builders().await.unwrap(), []);
+    // Nor does it speak for another machine that was given its name.
+    tx.admit_builder("b1", &new).await.unwrap();
+    assert_eq!(late(&mut tx).await, None);
+    assert!(!tx.builder("b1").await.unwrap().unwrap().has_reported());
 }
 
 async fn contract_room_that_was_not_there_before_hurries(db: Db) {
@@ -165,7 +207,7 @@ async fn contract_a_new_life_gives_back_what_the_one_before_had(db: Db) {
 }
 
 async fn contract_a_wish_outlives_reports_and_enrolments(db: Db) {
-    let secret = digest("secret");
+    let secret = digest("b1");
     let mut tx = db.write().await.unwrap();
     assert!(!tx.wish_of_builder("b1", Wish::Drain).await.unwrap(), "nobody knows it");
     tx.admit_builder("b1", &secret).await.unwrap();

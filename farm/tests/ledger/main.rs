@@ -6,20 +6,27 @@
 mod artifacts;
 mod builders;
 mod builds;
+mod collisions;
 mod databases;
 mod durability;
+mod events;
 mod jobs;
 mod migrations;
 mod one_writer;
 mod people;
 mod promotions;
+mod provenance;
+mod publications;
 mod races;
+mod rechecks;
 mod repos;
 mod requests;
 mod samples;
+mod signing;
 mod sigs;
 mod sources;
 mod usage;
+mod waivers;
 
 /// Makes a test of a contract on each database: `jobs::contract_name::sqlite` and `…::postgres`.
 macro_rules! on_both {

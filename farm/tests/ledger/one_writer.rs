@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Tables with a state and a version.
-const STATES: [&str; 5] = ["job", "request", "promotion", "repo", "sig"];
+const STATES: [&str; 6] = ["job", "request", "promotion", "repo", "sig", "recheck"];
 
 /// Every SQL statement of a source file: what stands between quotes and begins with a verb.
 fn statements(source: &str) -> Vec<String> {

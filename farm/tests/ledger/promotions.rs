@@ -3,18 +3,21 @@
 use farm::gate::Decision;
 use farm::ids::PromotionId;
 use farm::ledger::{Db, LedgerError, PromotionFilter};
-use farm::promotion::{PromotionEvent, PromotionState};
+use farm::promotion::{Approval, PromotionEvent, PromotionState};
 use farm::sig::Stage;
 use farm::stamp::Stamp;
 
 use crate::on_both;
-use crate::samples::{NOON, TESTING, build, digest, id, later, passed, promotion, sig, snapshot};
+use crate::samples::{
+    NOON, RELEASE, TESTING, build, id, later, pass, passed, promotion, rita, sig, snapshot,
+};
 
 on_both!(
     contract_a_promotion_steps_on_once,
     contract_promotions_are_filtered_and_paged,
     contract_a_job_gives_one_result,
     contract_the_gate_sees_what_the_transaction_sees,
+    contract_the_gate_knows_who_is_ahead,
 );
 
 async fn contract_a_promotion_steps_on_once(db: Db) {
@@ -75,46 +78,90 @@ async fn contract_promotions_are_filtered_and_paged(db: Db) {
 async fn contract_a_job_gives_one_result(db: Db) {
     let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
     let other = snapshot(2, TESTING, None, &build(2, "a", "2"));
-    let first = passed(1, &shown.content);
+    let [first, second] = passed(1, &shown.content);
     let mut tx = db.write().await.unwrap();
-    tx.insert_result(&first).await.unwrap();
+    pass(&mut tx, 1, &shown.content).await;
     tx.insert_result(&farm::gate::TestResult { at: later(5), ..first.clone() }).await.unwrap();
-    tx.insert_result(&passed(2, &shown.content)).await.unwrap();
-    tx.insert_result(&passed(3, &other.content)).await.unwrap();
-    assert_eq!(tx.results(&shown.content).await.unwrap(), [first, passed(2, &shown.content)]);
+    pass(&mut tx, 2, &other.content).await;
+    let mut kept = tx.results(&shown.content).await.unwrap();
+    kept.sort_by(|one, other| other.suite.cmp(&one.suite));
+    assert_eq!(kept, [first, second]);
 }
 
 async fn contract_the_gate_sees_what_the_transaction_sees(db: Db) {
     let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
     let one = promotion(1, Stage::Testing, &shown);
     let mut tx = db.write().await.unwrap();
-    assert!(matches!(tx.ask_gate(&one).await.unwrap(), Decision::Refused(_)), "there is no such target");
+    assert!(
+        matches!(tx.ask_gate(&one, NOON).await.unwrap(), Decision::Refused(_)),
+        "there is no such target"
+    );
     tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
-    assert!(matches!(tx.ask_gate(&one).await.unwrap(), Decision::Refused(_)), "there is no such snapshot");
+    assert!(matches!(tx.ask_gate(&one, NOON).await.unwrap(), Decision::Refused(_)), "no such snapshot");
     tx.insert_snapshot(&shown).await.unwrap();
-    assert!(matches!(tx.ask_gate(&one).await.unwrap(), Decision::Missing(missing) if missing.len() == 1));
-    tx.insert_result(&passed(1, &shown.content)).await.unwrap();
-    let Decision::Approved(yes) = tx.ask_gate(&one).await.unwrap() else {
+    assert!(
+        matches!(tx.ask_gate(&one, NOON).await.unwrap(), Decision::Missing(missing) if missing.len() == 2)
+    );
+    pass(&mut tx, 1, &shown.content).await;
+    let Decision::Approved(yes) = tx.ask_gate(&one, NOON).await.unwrap() else {
         panic!("nothing speaks against it")
     };
     assert_eq!((yes.tag(), yes.snapshot(), yes.base()), (TESTING, shown.id, None));
-    tx.publish(&yes, NOON).await.unwrap();
-    assert_eq!(tx.ask_gate(&one).await.unwrap(), Decision::Outdated);
+    tx.publish(&yes, one.id, NOON).await.unwrap();
+    assert_eq!(tx.ask_gate(&one, NOON).await.unwrap(), Decision::Outdated);
 
-    let release = snapshot(2, "storage9s-gluster-11-release", None, &build(1, "a", "1"));
+    let release = snapshot(2, RELEASE, None, &build(1, "a", "1"));
     let mut to_release = promotion(2, Stage::Release, &release);
     tx.insert_snapshot(&release).await.unwrap();
-    assert_eq!(tx.ask_gate(&to_release).await.unwrap(), Decision::NeedsApproval);
-    to_release.approver = Some("alice".to_owned());
-    assert!(matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Refused(_)));
-    to_release.approver = Some("rita".to_owned());
+    assert_eq!(tx.ask_gate(&to_release, NOON).await.unwrap(), Decision::NeedsApproval);
+    to_release.approvals = vec![approval("alice")];
+    assert!(matches!(tx.ask_gate(&to_release, NOON).await.unwrap(), Decision::Refused(_)));
+    to_release.approvals = vec![approval("rita")];
     assert!(
-        matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Refused(_)),
+        matches!(tx.ask_gate(&to_release, NOON).await.unwrap(), Decision::Refused(_)),
         "rita is no person any more"
     );
-    tx.put_person("rita", &digest("rita's token"), false, NOON).await.unwrap();
-    assert!(matches!(tx.ask_gate(&to_release).await.unwrap(), Decision::Approved(yes) if yes.by() == "rita"));
+    rita(&mut tx).await;
+    assert!(
+        matches!(tx.ask_gate(&to_release, NOON).await.unwrap(), Decision::Approved(yes) if yes.by() == "rita")
+    );
 
     to_release.state = PromotionState::Composing;
-    assert!(matches!(tx.ask_gate(&to_release).await, Err(LedgerError::Refused(_))));
+    assert!(matches!(tx.ask_gate(&to_release, NOON).await, Err(LedgerError::Refused(_))));
+}
+
+fn approval(by: &str) -> Approval {
+    Approval { by: by.to_owned(), at: NOON }
+}
+
+/// The place in the queue is read in the transaction, too: who is ahead, and whether that one's word is there.
+async fn contract_the_gate_knows_who_is_ahead(db: Db) {
+    let (first, second) = (build(1, "a", "1"), build(2, "b", "1"));
+    let ahead = snapshot(1, RELEASE, None, &first);
+    let shown = snapshot(2, RELEASE, Some(&ahead), &second);
+    let mut leader = promotion(1, Stage::Release, &ahead);
+    leader.approvals = vec![approval("rita")];
+    let mut follower = promotion(2, Stage::Release, &shown);
+    follower.approvals = vec![approval("rita")];
+    let mut tx = db.write().await.unwrap();
+    tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
+    rita(&mut tx).await;
+    for snapshot in [&ahead, &shown] {
+        tx.insert_snapshot(snapshot).await.unwrap();
+        pass(&mut tx, if snapshot.id == ahead.id { 1 } else { 2 }, &snapshot.content).await;
+    }
+    assert_eq!(tx.ask_gate(&follower, NOON).await.unwrap(), Decision::Outdated, "nobody is ahead");
+    tx.insert_promotion(&leader).await.unwrap();
+    tx.insert_promotion(&follower).await.unwrap();
+    assert_eq!(tx.unsettled_of(&leader.target).await.unwrap(), [leader.clone(), follower.clone()]);
+    assert_eq!(tx.unsettled_of("another").await.unwrap(), []);
+    assert_eq!(tx.ask_gate(&follower, NOON).await.unwrap(), Decision::Behind);
+    let Decision::Approved(yes) = tx.ask_gate(&leader, NOON).await.unwrap() else {
+        panic!("it is the first")
+    };
+    tx.publish(&yes, leader.id, NOON).await.unwrap();
+    assert!(
+        matches!(tx.ask_gate(&follower, NOON).await.unwrap(), Decision::Approved(_)),
+        "what it was composed on is live"
+    );
 }

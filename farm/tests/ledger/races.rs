@@ -13,8 +13,8 @@ use crate::builders::{builder, report};
 use crate::on_both;
 use crate::repos::approved;
 use crate::samples::{
-    CANDIDATE, NOON, TESTING, build, claim, id, insert, job, offer, passed, promotion, request, sig,
-    snapshot, step,
+    CANDIDATE, NOON, TESTING, build, claim, id, insert, job, offer, pass, promotion, request, sig, snapshot,
+    step,
 };
 
 on_both!(
@@ -162,12 +162,12 @@ async fn contract_a_new_public_repo_has_one_first_snapshot(db: Db) {
     let first = approved(&db, 1, &snapshots[0]).await;
     let second = approved(&db, 2, &snapshots[1]).await;
     let mut tx = db.write().await.unwrap();
-    tx.publish(&first, NOON).await.unwrap();
+    tx.publish(&first, id(1), NOON).await.unwrap();
     let late = tokio::spawn({
         let db = db.clone();
         async move {
             let mut tx = db.write().await.unwrap();
-            let published = tx.publish(&second, NOON).await;
+            let published = tx.publish(&second, id(2), NOON).await;
             tx.commit().await.unwrap();
             published
         }
@@ -207,11 +207,11 @@ async fn contract_policy_stands_still_while_the_gate_decides(db: Db) {
     let mut tx = db.write().await.unwrap();
     tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
     tx.insert_snapshot(&shown).await.unwrap();
-    tx.insert_result(&passed(1, &shown.content)).await.unwrap();
+    pass(&mut tx, 1, &shown.content).await;
     tx.commit().await.unwrap();
 
     let mut tx = db.write().await.unwrap();
-    let decision = tx.ask_gate(&promotion(1, Stage::Testing, &shown)).await.unwrap();
+    let decision = tx.ask_gate(&promotion(1, Stage::Testing, &shown), NOON).await.unwrap();
     assert!(matches!(decision, farm::gate::Decision::Approved(_)));
     let stricter = tokio::spawn({
         let db = db.clone();

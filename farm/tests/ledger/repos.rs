@@ -6,7 +6,7 @@ use farm::sig::Stage;
 use farm::snapshot::Snapshot;
 
 use crate::on_both;
-use crate::samples::{CANDIDATE, NOON, TESTING, build, passed, promotion, sig, snapshot};
+use crate::samples::{CANDIDATE, NOON, TESTING, build, id, pass, promotion, sig, snapshot};
 
 on_both!(
     contract_a_candidate_repo_follows_its_membership,
@@ -19,8 +19,8 @@ pub(crate) async fn approved(db: &Db, number: i64, snapshot: &Snapshot) -> Appro
     let mut tx = db.write().await.unwrap();
     tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
     tx.insert_snapshot(snapshot).await.unwrap();
-    tx.insert_result(&passed(number, &snapshot.content)).await.unwrap();
-    let decision = tx.ask_gate(&promotion(number, Stage::Testing, snapshot)).await.unwrap();
+    pass(&mut tx, number, &snapshot.content).await;
+    let decision = tx.ask_gate(&promotion(number, Stage::Testing, snapshot), NOON).await.unwrap();
     tx.commit().await.unwrap();
     match decision {
         Decision::Approved(approved) => approved,
@@ -54,6 +54,7 @@ async fn contract_a_candidate_repo_follows_its_membership(db: Db) {
     tx.point_candidate(&before, shown.id, NOON).await.unwrap();
     assert_eq!(tx.uncomposed().await.unwrap(), []);
     assert_eq!(tx.live(CANDIDATE).await.unwrap(), Some(shown.clone()));
+    assert_eq!(tx.base(shown.id).await.unwrap(), Some(shown.as_base()));
     assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown));
     let repos = tx.repos().await.unwrap();
     assert_eq!((repos.len(), repos[0].revision, repos[0].composed), (1, 1, 2));
@@ -67,18 +68,18 @@ async fn contract_only_the_gate_moves_a_public_repo(db: Db) {
     let before = tx.repo(TESTING).await.unwrap();
     let refused = tx.point_candidate(&before, first.id, NOON).await.unwrap_err();
     assert!(matches!(refused, LedgerError::Refused(_)));
-    assert_eq!(tx.publish(&yes, NOON).await.unwrap(), 1);
+    assert_eq!(tx.publish(&yes, id(1), NOON).await.unwrap(), 1);
     tx.commit().await.unwrap();
 
     // The same approval a second time: the repo is not at its base any more.
     let mut tx = db.write().await.unwrap();
-    assert!(matches!(tx.publish(&yes, NOON).await, Err(LedgerError::LostRace { table: "repo", .. })));
+    assert!(matches!(tx.publish(&yes, id(1), NOON).await, Err(LedgerError::LostRace { table: "repo", .. })));
     drop(tx);
 
     let second = snapshot(2, TESTING, Some(&first), &build(2, "b", "1"));
     let yes = approved(&db, 2, &second).await;
     let mut tx = db.write().await.unwrap();
-    assert_eq!(tx.publish(&yes, NOON).await.unwrap(), 2);
+    assert_eq!(tx.publish(&yes, id(1), NOON).await.unwrap(), 2);
     tx.commit().await.unwrap();
     let mut tx = db.read().await.unwrap();
     assert_eq!(tx.live(TESTING).await.unwrap(), Some(second));

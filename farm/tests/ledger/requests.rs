@@ -1,13 +1,16 @@
 //! Requests, and the pushes they come from.
 
+use farm::job::Event;
 use farm::ledger::{Artifact, Db, LedgerError, PushSeen, RequestFilter};
+use farm::outcome::Outcome;
 use farm::request::{Closed, Request, RequestKind, Verdict};
 
 use crate::on_both;
-use crate::samples::{NOON, digest, id, insert, job, later, request};
+use crate::samples::{NOON, claim, digest, id, insert, job, later, offer, request, step};
 
 on_both!(
     contract_a_request_is_closed_once,
+    contract_requests_whose_jobs_are_all_under_way_are_not_looked_at,
     contract_requests_are_filtered_and_paged,
     contract_a_push_is_noted_once,
     contract_scratch_results_expire_once_they_are_closed,
@@ -43,6 +46,32 @@ async fn contract_a_request_is_closed_once(db: Db) {
     assert_eq!(tx.open_requests().await.unwrap(), [second.id]);
     let closed = tx.request(first.id).await.unwrap().unwrap();
     assert_eq!((closed.version, &closed.closed), (1, &Some(complete())));
+}
+
+async fn contract_requests_whose_jobs_are_all_under_way_are_not_looked_at(db: Db) {
+    let scratch = || RequestKind::Scratch { expires: later(99) };
+    let [fresh, waiting, ended, half, over] = [1, 2, 3, 4, 5].map(|number| request(number, scratch()));
+    insert_all(&db, &[&over, &half, &ended, &waiting, &fresh].map(Request::clone)).await;
+    let jobs = [(1, &waiting), (2, &ended), (3, &half), (4, &half), (5, &over)];
+    let jobs = jobs.map(|(number, request)| job(number, request.id));
+    insert(&db, &jobs).await;
+    for index in [1, 2, 4] {
+        let cancel = Event::Cancel { by: "alice".to_owned() };
+        step(&db, &jobs[index], cancel, later(6)).await.unwrap();
+    }
+    let mut tx = db.write().await.unwrap();
+    let before = tx.request(over.id).await.unwrap().unwrap();
+    tx.close_request(&before, complete()).await.unwrap();
+    tx.commit().await.unwrap();
+    let movable = || async { db.read().await.unwrap().movable_requests().await.unwrap() };
+    assert_eq!(movable().await, [fresh.id, ended.id, half.id]);
+
+    step(&db, &jobs[0], offer("b1"), NOON).await.unwrap();
+    assert_eq!(movable().await, [fresh.id, ended.id, half.id], "one that is under way is waited for");
+    step(&db, &jobs[0], claim(1, "b1", "token"), NOON).await.unwrap();
+    let finish = Event::Finish { turn: 1, token: digest("token"), outcome: Outcome::Passed };
+    step(&db, &jobs[0], finish, later(7)).await.unwrap();
+    assert_eq!(movable().await, [fresh.id, waiting.id, ended.id, half.id]);
 }
 
 async fn contract_requests_are_filtered_and_paged(db: Db) {

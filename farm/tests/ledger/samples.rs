@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use farm::arch::Arch;
 use farm::build::Build;
 use farm::digest::Digest;
-use farm::gate::{TestResult, TestVerdict};
+use farm::gate::{CLOSURE, TestResult, TestVerdict};
 use farm::ids::{Id, Minter, PromotionId, RequestId, SnapshotId};
 use farm::job::{Class, Event, Job, JobKind, JobState, Patience};
-use farm::ledger::{Db, StepError, Stepped};
+use farm::ledger::{Db, StepError, Stepped, Tx};
 use farm::nvr::{Nevra, Nvr};
-use farm::promotion::{Promotion, PromotionState};
+use farm::promotion::{Course, Promotion, PromotionState};
 use farm::recipe::{Input, Limits, Recipe, Work};
 use farm::request::{Request, RequestKind, Source};
 use farm::sig::{Project, Role, Sig, Stage};
@@ -168,7 +168,12 @@ pub(crate) fn sig(name: &str) -> Sig {
         external: Vec::new(),
         required: vec!["installs".to_owned()],
         suites: None,
+        nightly: false,
+        approvers: 1,
+        stacks: BTreeMap::new(),
+        zstd: false,
         scratch_days: 14,
+        ccache_mb: 256,
         limits: Limits::default(),
         labels: std::collections::BTreeSet::new(),
     };
@@ -182,11 +187,12 @@ pub(crate) fn sig(name: &str) -> Sig {
 }
 
 pub(crate) const TESTING: &str = "storage9s-gluster-11-testing";
+pub(crate) const RELEASE: &str = "storage9s-gluster-11-release";
 pub(crate) const CANDIDATE: &str = "storage9s-gluster-11-candidate";
 
 /// What `tag`'s repo would hold with this build in it.
 pub(crate) fn snapshot(number: i64, tag: &str, base: Option<&Snapshot>, build: &Build) -> Snapshot {
-    Snapshot::compose(id::<SnapshotId>(number), tag, base, &[build.member()], NOON)
+    Snapshot::compose(id::<SnapshotId>(number), tag, base, &[build.member()], &[], NOON)
 }
 
 /// A promotion whose snapshot is in test.
@@ -199,22 +205,44 @@ pub(crate) fn promotion(number: i64, to: Stage, snapshot: &Snapshot) -> Promotio
         builds: snapshot.members.iter().map(|member| member.build).collect(),
         nvrs: snapshot.members.iter().map(|member| member.nvr.clone()).collect(),
         by: "gate".to_owned(),
-        approver: None,
-        suites: BTreeMap::from([("installs".to_owned(), digest("installs"))]),
+        remove: Vec::new(),
+        stack: None,
+        course: Course::Forward,
+        confirmed: false,
+        approvals: Vec::new(),
+        suites: SUITES.map(|suite| (suite.to_owned(), digest(suite))).into(),
+        base: snapshot.base,
         created: NOON,
         state: PromotionState::InTesting { snapshot: snapshot.id, request: None },
     }
 }
 
-pub(crate) fn passed(number: i64, content: &Digest) -> TestResult {
-    TestResult {
-        job: id(number),
+/// The suites that must have passed.
+pub(crate) const SUITES: [&str; 2] = [CLOSURE, "installs"];
+
+/// A result for each required suite. Of one number they are the same.
+pub(crate) fn passed(number: i64, content: &Digest) -> [TestResult; 2] {
+    SUITES.map(|suite| TestResult {
+        job: id(number * 10 + if suite == CLOSURE { 1 } else { 0 }),
         content: content.clone(),
-        suite: "installs".to_owned(),
+        suite: suite.to_owned(),
         arch: Arch::X86_64,
-        version: digest("installs"),
+        on: None,
+        version: digest(suite),
         environment: farm::gate::environment("image-x86_64", &[]),
         verdict: TestVerdict::Passed,
         at: NOON,
+    })
+}
+
+/// Everything required of a content has passed.
+pub(crate) async fn pass(tx: &mut Tx, number: i64, content: &Digest) {
+    for result in passed(number, content) {
+        tx.insert_result(&result).await.unwrap();
     }
+}
+
+/// `rita`, who may release, is a person of the farm.
+pub(crate) async fn rita(tx: &mut Tx) {
+    tx.put_person("rita", &digest("rita's token"), false, NOON).await.unwrap();
 }

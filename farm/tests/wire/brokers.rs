@@ -70,6 +70,11 @@ impl Broker {
         bus
     }
 
+    /// A builder's handle, which is connected as soon as somebody else has been.
+    pub(crate) fn bus_of_builder(&self) -> Bus {
+        Bus::connect_as_builder(&self.config).unwrap()
+    }
+
     pub(crate) fn name(&self, of: &str) -> String {
         format!("{}{of}", self.config.prefix)
     }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use farm::arch::Arch;
 use farm::event::ChangeKind;
 use farm::wire::{AmqpConfig, Bus, BusError, GIVEN_AGAIN, Offers};
-use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
-use lapin::{BasicProperties, uri::AMQPUri};
+use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
+use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
 use tokio::time::{sleep, timeout};
 
 use crate::brokers::{Broker, LONG, SHORT, change, now, offer, stop, until};
@@ -130,13 +132,34 @@ async fn offers_of_a_process_that_died_are_given_to_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_wiped_while_in_use_is_furnished_again() {
     let Some(broker) = Broker::fresh().await else { return };
-    let (here, there) = (broker.bus().await, broker.bus().await);
+    let (here, there) = (broker.bus().await, broker.bus_of_builder());
     let mut offers = there.offers("b1", &[Arch::X86_64], 2).await;
     everything_works(&here, &there, &mut offers, 100).await;
     for round in 2..=3 {
         broker.wipe().await;
         everything_works(&here, &there, &mut offers, round * 100).await;
     }
+    broker.wipe().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_builder_that_is_there_first_makes_nothing_shared_and_waits() {
+    let Some(broker) = Broker::fresh().await else { return };
+    let builder = broker.bus_of_builder();
+    let mut offers = builder.offers("b1", &[Arch::X86_64], 2).await;
+    sleep(SHORT).await;
+    assert!(!builder.is_up(), "there is nothing yet that it could use");
+    let other = Connection::connect(&broker.config.url, ConnectionProperties::default()).await.unwrap();
+    for exchange in ["offers", "stops", "events", "dead"] {
+        let channel = other.create_channel().await.unwrap();
+        let look = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let (name, table) = (broker.name(exchange).into(), FieldTable::default());
+        let made = channel.exchange_declare(name, ExchangeKind::Topic, look, table).await;
+        assert!(made.is_err(), "a builder has made {exchange}");
+    }
+    let hub = broker.bus().await;
+    until("the builder's bus is up", || builder.is_up()).await;
+    everything_works(&hub, &builder, &mut offers, 100).await;
     broker.wipe().await;
 }
 

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use farm::api::{BuilderView, NewWish, Wished};
 use farm::builder::{Builder, Wish};
 use farm::digest::Digest;
-use farm::ledger::{Person, Stepped};
+use farm::ledger::{self, LedgerError, Person, Stepped};
 use farm::message::{Presence, Welcome};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use super::view;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
-/// The builder whose own secret the call shows, and which is not disabled.
-pub(super) struct Known(pub(super) Builder);
+/// The builder whose own secret the call shows, and which is not disabled; and the secret's digest.
+pub(super) struct Known(pub(super) Builder, pub(super) Digest);
 
 impl FromRequestParts<Hub> for Known {
     type Rejection = Problem;
@@ -29,7 +29,7 @@ impl FromRequestParts<Hub> for Known {
         let builder = hub.db.read().await?.builder_by_secret(&digest).await?;
         let builder = builder.ok_or(Problem::UnknownToken)?;
         match builder.wish {
-            Wish::Work | Wish::Drain => Ok(Known(builder)),
+            Wish::Work | Wish::Drain => Ok(Known(builder, digest)),
             Wish::Disabled => Err(Problem::BuilderDisabled { builder: builder.name }),
         }
     }
@@ -79,14 +79,16 @@ fn missing(name: &str) -> Problem {
 pub(super) async fn presence(
     State(hub): State<Hub>,
     Path(name): Path<String>,
-    Known(known): Known,
+    Known(known, secret): Known,
     Json(presence): Json<Presence>,
 ) -> Answer<Json<Welcome>> {
     must_be(&known, &name)?;
     must_be(&known, &presence.builder)?;
     let silent = Duration::from_millis(hub.config.silent_ms);
     let mut tx = hub.db.write().await?;
-    let reported = tx.report(presence, hub.now(), silent, &hub.config.patience).await?;
+    let reported = tx.report(presence, &secret, hub.now(), silent, &hub.config.patience).await?;
+    // Removed, or enrolled anew elsewhere, since it was let in at the door.
+    let reported = reported.ok_or(Problem::UnknownToken)?;
     tx.commit().await?;
     for Stepped { job, .. } in &reported.forgotten {
         tracing::warn!(job = %job.id, turn = job.turn, request = %job.request, builder = name,
@@ -110,15 +112,19 @@ pub(super) async fn wish(
     Json(NewWish { wish }): Json<NewWish>,
 ) -> Answer<Json<Wished>> {
     must_operate(&caller)?;
-    let mut tx = hub.db.write().await?;
-    if !tx.wish_of_builder(&name, wish).await? {
-        return Err(missing(&name));
-    }
-    let taken = match wish {
-        Wish::Work | Wish::Drain => Vec::new(),
-        Wish::Disabled => tx.shut_out(&name, &caller.name, hub.now(), &hub.config.patience).await?,
-    };
-    tx.commit().await?;
+    let taken = ledger::anew(|| async {
+        let mut tx = hub.db.write().await?;
+        if !tx.wish_of_builder(&name, wish).await? {
+            return Ok(None);
+        }
+        let taken = match wish {
+            Wish::Work | Wish::Drain => Vec::new(),
+            Wish::Disabled => tx.shut_out(&name, &caller.name, hub.now(), &hub.config.patience).await?,
+        };
+        tx.commit().await?;
+        Ok::<_, LedgerError>(Some(taken))
+    });
+    let taken = taken.await?.ok_or_else(|| missing(&name))?;
     tracing::info!(
         builder = name,
         wish = wish.as_str(),

@@ -14,19 +14,26 @@ mod health;
 mod jobs;
 mod logs;
 mod lookaside;
+mod matrix;
+mod metalinks;
 mod openapi;
 mod pages;
 mod problem;
 mod promotions;
 mod pushes;
+mod rollbacks;
 mod serve;
+mod signing;
 mod sigs;
 mod status;
 mod stream;
 mod targets;
+mod trace;
 mod trees;
 mod view;
+mod waivers;
 mod why;
+mod withdrawals;
 
 use std::sync::Arc;
 
@@ -78,11 +85,14 @@ fn quick() -> OpenApiRouter<Hub> {
         .routes(routes!(targets::tags))
         .routes(routes!(targets::tag))
         .routes(routes!(targets::dot_repo))
+        .routes(routes!(matrix::matrix))
         .routes(routes!(builds::list, builds::create))
         .routes(routes!(builds::show))
         .routes(routes!(builds::cancel))
         .routes(routes!(builds::retry))
         .routes(routes!(why::why))
+        .routes(routes!(trace::trace))
+        .routes(routes!(trace::provenance))
         .routes(routes!(chains::create))
         .routes(routes!(chains::show))
         .routes(routes!(chains::cancel))
@@ -94,6 +104,12 @@ fn quick() -> OpenApiRouter<Hub> {
         .routes(routes!(promotions::show))
         .routes(routes!(promotions::approve))
         .routes(routes!(promotions::withdraw))
+        .routes(routes!(waivers::create))
+        .routes(routes!(waivers::list))
+        .routes(routes!(waivers::revoke))
+        .routes(routes!(rollbacks::create))
+        .routes(routes!(rollbacks::history))
+        .routes(routes!(withdrawals::create))
         .routes(routes!(pushes::create))
         .routes(routes!(pushes::policy))
         .routes(routes!(attempts::claim::claim))
@@ -103,12 +119,21 @@ fn quick() -> OpenApiRouter<Hub> {
         .routes(routes!(attempts::snapshots::manifest))
         .routes(routes!(attempts::snapshots::file))
         .routes(routes!(attempts::logs::append).layer(DefaultBodyLimit::max(attempts::logs::PIECE)))
+        .routes(routes!(signing::work))
+        .routes(routes!(signing::artifact))
+        .routes(routes!(signing::staged))
+        .routes(routes!(signing::keys))
+        .routes(routes!(signing::word))
+        .routes(routes!(signing::endorse).layer(DefaultBodyLimit::max(signing::ENDORSEMENT)))
         .layer(from_fn(guard::timed))
 }
 
 /// The calls of the API that last as long as their body does: it may not fall silent, and has its own limit.
 fn lasting() -> OpenApiRouter<Hub> {
-    OpenApiRouter::default().routes(routes!(builds::create_of_srpm)).routes(routes!(attempts::files::put))
+    OpenApiRouter::default()
+        .routes(routes!(builds::create_of_srpm))
+        .routes(routes!(attempts::files::put))
+        .routes(routes!(signing::package))
 }
 
 /// What is no part of the API: pages, repos as files, git, and the lookaside in its own protocol.
@@ -118,11 +143,13 @@ fn others(hub: &Hub) -> Router<Hub> {
         .route("/", get(pages::front::show))
         .route("/builds/{id}", get(pages::build::show))
         .route("/promotions/{id}", get(pages::promotion::show))
+        .route("/matrix", get(pages::matrix::show))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::figures))
         .route("/assets/style.css", get(pages::style))
         .route("/assets/follow.js", get(pages::script))
+        .route("/metalink", get(metalinks::show))
         .route("/repos/", get(trees::public))
         .route("/repos/{*path}", get(trees::public))
         .route("/candidate/", get(trees::candidate))

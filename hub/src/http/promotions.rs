@@ -14,7 +14,7 @@ use super::builds::Openness;
 use super::extract::{Json, Path, Query};
 use super::view;
 use crate::problem::Answer;
-use crate::promotions;
+use crate::promotions::{self, Opened};
 use crate::state::Hub;
 
 /// Which promotions to list.
@@ -58,6 +58,8 @@ pub(super) async fn show(State(hub): State<Hub>, Path(id): Path<PromotionId>) ->
 }
 
 /// Asks for builds to be moved into a repo, together or not at all.
+///
+/// They are named, or are whatever of a stack has changed; packages may leave the repo in the same step.
 #[utoipa::path(post, path = "/api/v1/promotions", tag = "promotions", request_body = NewPromotion,
     responses((status = 202, body = MadePromotion)))]
 pub(super) async fn create(
@@ -65,11 +67,16 @@ pub(super) async fn create(
     Caller(person): Caller,
     Json(new): Json<NewPromotion>,
 ) -> Answer<(StatusCode, Json<MadePromotion>)> {
-    let id = promotions::open(&hub, &person, new).await?;
-    Ok((StatusCode::ACCEPTED, Json(MadePromotion { id, url: hub.promotion_url(id), warnings: Vec::new() })))
+    let opened = promotions::open(&hub, &person, new).await?;
+    Ok((StatusCode::ACCEPTED, Json(made(&hub, opened))))
 }
 
-/// Approves a promotion, as a release manager of its SIG.
+/// What whoever opened a promotion is told.
+pub(super) fn made(hub: &Hub, Opened { id, warnings }: Opened) -> MadePromotion {
+    MadePromotion { id, url: hub.promotion_url(id), warnings }
+}
+
+/// Approves a promotion, as a release manager of its SIG; where two must, each is another person.
 #[utoipa::path(post, path = "/api/v1/promotions/{id}/approve", tag = "promotions",
     params(("id" = PromotionId, Path, description = "Its id")),
     responses((status = 204, description = "It is approved")))]

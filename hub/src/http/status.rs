@@ -4,13 +4,16 @@ use axum::extract::State;
 use farm::api::{QueueView, StatusView, TroubleView, Untold};
 use farm::job::Job;
 use farm::ledger::{Outbox, Queue, Tx};
-use farm::promotion::{Promotion, PromotionState};
+use farm::promotion::Promotion;
+use farm::sig::Community;
 
 use super::auth::MaybeCaller;
 use super::extract::Json;
 use super::view;
+use crate::live;
 use crate::present::nobody_for_any;
 use crate::problem::Answer;
+use crate::promotions::needs_word;
 use crate::state::Hub;
 
 /// The newest jobs, among which troubles are looked for.
@@ -38,7 +41,8 @@ pub(super) async fn status(
         builders: view::builders(&hub, &mut tx).await?,
         nobody: nobody_for_any(&hub, &mut tx, &community).await?,
         queues: tx.queues().await?.into_iter().map(queue).collect(),
-        unapproved: unapproved(&mut tx).await?,
+        unapproved: unapproved(&mut tx, &community).await?,
+        red: live::reds(&hub, &mut tx, &community).await?,
         untold: Untold { events, oldest },
         bus_away: !hub.bus.is_up(),
         troubles: troubles(tx.troubled(NEWEST_JOBS, MOST_TROUBLES).await?),
@@ -47,12 +51,11 @@ pub(super) async fn status(
 }
 
 /// The promotions that miss nothing but a release manager's word.
-async fn unapproved(tx: &mut Tx) -> Answer<Vec<Promotion>> {
+async fn unapproved(tx: &mut Tx, community: &Community) -> Answer<Vec<Promotion>> {
     let mut waiting = Vec::new();
     for id in tx.unsettled_promotions().await? {
         if let Some(promotion) = tx.promotion(id).await?.map(|kept| kept.value)
-            && matches!(promotion.state, PromotionState::Ready { .. })
-            && promotion.approver.is_none()
+            && needs_word(community, &promotion)
         {
             waiting.push(promotion);
         }

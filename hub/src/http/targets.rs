@@ -68,13 +68,13 @@ pub(super) async fn tag(State(hub): State<Hub>, Path(name): Path<String>) -> Ans
 pub(super) async fn dot_repo(State(hub): State<Hub>, Path(file): Path<String>) -> Answer<impl IntoResponse> {
     let community = hub.community().await?;
     let (project, stage) = find(&community, file.strip_suffix(".repo").unwrap_or(&file))?;
-    let text = repo_file(project, stage, &public_base(&hub), None).ok_or_else(|| Problem::NotFound {
+    let text = repo_file(project, stage, &hub.config.public_url, None).ok_or_else(|| Problem::NotFound {
         what: format!("candidate repos such as {file} are not public"),
     })?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text))
 }
 
-fn public_base(hub: &Hub) -> String {
+pub(super) fn public_base(hub: &Hub) -> String {
     format!("{}/repos", hub.config.public_url)
 }
 

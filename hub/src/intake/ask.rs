@@ -103,6 +103,12 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
                 "run the tests again with `grange promote --to testing NVR`",
             ));
         }
+        RequestKind::Check { tag, .. } => {
+            return Err(Problem::conflict(
+                format!("{id} is a test run of {tag}"),
+                "it starts by itself when something below the repo changes",
+            ));
+        }
         RequestKind::Push { .. } | RequestKind::Build => old.kind.clone(),
     };
     let draft = Draft { retry_of: Some(id), ..Draft::new(hub, kind, project, &person.name) };

@@ -88,6 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_hubs_of_one_folder_take_turns() {
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(&format!("sqlite:{}", dir.path().join("ledger.sqlite").display())).await.unwrap();
         let open = || {

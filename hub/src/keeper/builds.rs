@@ -9,6 +9,7 @@ use farm::chain::{self, Blocker, SourceFacts};
 use farm::ids::{JobId, RequestId};
 use farm::job::{Class, Event, Job, JobKind};
 use farm::ledger::{Kept, StepError, Tx};
+use farm::promotion::{Promotion, PromotionState};
 use farm::recipe::Input;
 use farm::request::{Closed, Next, Planner, Request, RequestKind, Source, Verdict, build_arches, next};
 use farm::sig::{Community, Project};
@@ -26,10 +27,10 @@ use crate::state::Hub;
 const SIBLING: &str = "the farm, because another job of the same build failed";
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
-    let open = hub.db.read().await?.open_requests().await?;
+    let movable = hub.db.read().await?.movable_requests().await?;
     let mut progress = Progress::None;
     let mut round = Round::default();
-    for id in open {
+    for id in movable {
         match step(hub, id, &mut round).await {
             Ok(Progress::Made) => progress = Progress::Made,
             Ok(Progress::None) => {}
@@ -53,9 +54,7 @@ async fn step(hub: &Hub, id: RequestId, round: &mut Round) -> Answer<Progress> {
         Next::CancelJobs(ids) => cancel_jobs(hub, &ids, SIBLING).await,
         Next::PlanBuilds => plan_builds(hub, &request, &jobs, round).await,
         Next::Import => import::import(hub, &request, &jobs).await,
-        Next::Close(verdict) if matches!(request.kind, RequestKind::Test { .. }) => {
-            tests::close(hub, &request, &jobs, verdict).await
-        }
+        Next::Close(verdict) if request.kind.is_test() => tests::close(hub, &request, &jobs, verdict).await,
         Next::Close(verdict) => close(hub, &request, verdict).await,
     }
 }
@@ -99,6 +98,22 @@ pub(crate) async fn cancel_in(
         }
     }
     Ok(stops)
+}
+
+/// Ends the tests of a promotion within a transaction, if some are under way. Gives the turns whose builders are to be told once it
+/// is committed.
+pub(crate) async fn stop_tests(
+    hub: &Hub,
+    tx: &mut Tx,
+    promotion: &Promotion,
+    by: &str,
+) -> Answer<Vec<farm::message::Stop>> {
+    let PromotionState::InTesting { request: Some(request), .. } = promotion.state else {
+        return Ok(Vec::new());
+    };
+    let jobs = tx.jobs_of(request).await?;
+    let unsettled: Vec<_> = jobs.iter().filter(|job| job.outcome().is_none()).map(|job| job.id).collect();
+    cancel_in(hub, tx, &unsettled, by).await
 }
 
 /// Tells builders to stop.
@@ -152,8 +167,15 @@ async fn plan_builds(
         Ok(srpm) => srpm,
         Err(reason) => return fail(reason).await,
     };
-    let Some(facts) = hub.db.read().await?.source(request.id).await? else {
-        return note_source(hub, request, jobs, &srpm).await;
+    let known = hub.db.read().await?.source(request.id).await?;
+    let facts = match known {
+        Some(facts) => facts,
+        None => match note_source(hub, request, jobs, &srpm).await? {
+            // What is imported is put in order with others first, by what was read of each.
+            Ok(_) if request.kind.is_imported() => return Ok(Progress::Made),
+            Ok(facts) => facts,
+            Err(closed) => return Ok(closed),
+        },
     };
     let mut height = 0;
     if request.kind.is_imported() {
@@ -209,9 +231,14 @@ async fn plan_builds(
     Ok(Progress::Made)
 }
 
-/// Reads the source RPM and keeps what it says, or refuses what may not be built.
-async fn note_source(hub: &Hub, request: &Kept<Request>, jobs: &[Job], srpm: &Input) -> Answer<Progress> {
-    let fail = |reason: String| close(hub, request, Verdict::Failed { reason });
+/// Reads the source RPM and keeps what it says, or closes the request of what may not be built.
+async fn note_source(
+    hub: &Hub,
+    request: &Kept<Request>,
+    jobs: &[Job],
+    srpm: &Input,
+) -> Answer<Result<SourceFacts, Progress>> {
+    let fail = async |reason: String| close(hub, request, Verdict::Failed { reason }).await.map(Err);
     let read = match read_source(hub, srpm).await? {
         Ok(read) => read,
         Err(reason) => return fail(format!("the source RPM cannot be used: {reason}")).await,
@@ -233,7 +260,7 @@ async fn note_source(hub: &Hub, request: &Kept<Request>, jobs: &[Job], srpm: &In
     tx.put_source(request.id, &facts).await?;
     tx.commit().await?;
     tracing::info!(request = %request.id, nvr = %facts.nvr, "the source RPM is read");
-    Ok(Progress::Made)
+    Ok(Ok(facts))
 }
 
 /// What the packages of a request will provide, as its srpm job found in the spec.
@@ -285,5 +312,6 @@ pub(crate) fn class_of(request: &Request) -> Class {
         RequestKind::Push { .. } | RequestKind::Build => Class::Push,
         RequestKind::Scratch { .. } => Class::Scratch,
         RequestKind::Test { .. } => Class::Release,
+        RequestKind::Check { .. } => Class::Nightly,
     }
 }

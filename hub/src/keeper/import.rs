@@ -7,7 +7,7 @@ use farm::build::Build;
 use farm::ids::RequestId;
 use farm::job::{Job, JobKind};
 use farm::ledger::{Artifact, Kept, Tx};
-use farm::promotion::{Promotion, PromotionState};
+use farm::promotion::{Course, Promotion, PromotionState};
 use farm::request::{Closed, Request, Verdict};
 use farm::sig::Stage;
 use farm::snapshot::{Rpm, RpmKind};
@@ -15,6 +15,7 @@ use farm::snapshot::{Rpm, RpmKind};
 use super::builds::{close, read_source, source_rpm};
 use super::{Progress, roots};
 use crate::problem::{Answer, Problem};
+use crate::repos::engine::EngineError;
 use crate::rpms::{self, ReadRpm, RpmError};
 use crate::state::Hub;
 
@@ -39,6 +40,10 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         Ok(roots) => roots,
         Err(reason) => return fail(format!("the build cannot be imported: {reason}")).await,
     };
+    let all: Vec<Rpm> = std::iter::once(source.read.rpm).chain(rpms).collect();
+    if let Err(reason) = learn(hub, &all).await? {
+        return fail(format!("the build cannot be imported: {reason}")).await;
+    }
     let build = Build {
         id: hub.mint(),
         nvr: source.nvr,
@@ -46,7 +51,7 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         target: request.target.clone(),
         request: request.id,
         imported: hub.now(),
-        rpms: std::iter::once(source.read.rpm).chain(rpms).collect(),
+        rpms: all,
         roots,
     };
 
@@ -87,9 +92,14 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         to: Stage::Testing,
         builds: vec![build.id],
         nvrs: vec![build.nvr.to_string()],
+        remove: Vec::new(),
+        stack: None,
+        course: Course::Forward,
+        confirmed: false,
         by: GATE.to_owned(),
-        approver: None,
+        approvals: Vec::new(),
         suites: std::collections::BTreeMap::new(),
+        base: None,
         created: hub.now(),
         state: newer.map_or(PromotionState::Composing, superseded),
     })
@@ -166,6 +176,23 @@ async fn built_rpms(
         }
     }
     Ok(Ok((rpms.into_values().collect(), provides)))
+}
+
+/// Makes what repository metadata says of each RPM, so that no repo is kept waiting for it, and so that one of which nothing
+/// can be said enters none.
+async fn learn(hub: &Hub, rpms: &[Rpm]) -> Answer<Result<(), String>> {
+    let engine = hub.engine.clone();
+    let files: Vec<_> = rpms.iter().map(|rpm| (rpm.file.clone(), rpm.digest.clone())).collect();
+    let learned = tokio::task::spawn_blocking(move || {
+        files.into_iter().try_for_each(|(file, digest)| engine.learn(&digest).map_err(|why| (file, why)))
+    });
+    match learned.await.context("the task that makes repository metadata ended early")? {
+        Ok(()) => Ok(Ok(())),
+        Err((file, EngineError::Package { why, digest: _ })) => Ok(Err(format!("{file}: {why}"))),
+        Err((file, why @ (EngineError::Missing(_) | EngineError::Extra { .. } | EngineError::Disk(_)))) => {
+            Err(Problem::Internal(anyhow::Error::new(why).context(format!("cannot list {file} in repos"))))
+        }
+    }
 }
 
 async fn read_built(

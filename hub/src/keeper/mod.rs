@@ -6,9 +6,16 @@
 
 mod alone;
 mod builds;
+mod closure;
+mod draft;
 mod import;
+mod look;
+mod outside;
 mod promotions;
+mod prune;
+mod publish;
 mod pulse;
+mod recheck;
 mod repos;
 mod roots;
 mod suites;
@@ -21,11 +28,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use builds::{cancel_in, class_of, tell};
+pub(crate) use builds::{cancel_in, class_of, stop_tests, tell};
 pub use trouble::Troubles;
 
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
+
+/// However often a loop is hurried up, it does not look sooner than this after it found nothing to do: one that waits a moment
+/// finds the work of many hurries at once.
+const BREATH: Duration = Duration::from_millis(5);
+/// The same for what composes and publishes, which takes longer than that, and has something to do for few of the hurries.
+const LONG_BREATH: Duration = Duration::from_millis(50);
 
 /// Did a step change anything?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +53,12 @@ pub(crate) enum Progress {
 pub async fn run(hub: Hub, stop: watch::Receiver<bool>) {
     // Composing and publishing take seconds; requests and their jobs must not wait for them.
     tokio::join!(
-        every(&hub, stop.clone(), "requests", || builds::step_all(&hub)),
-        every(&hub, stop.clone(), "repos", || repos::step_all(&hub)),
-        every(&hub, stop.clone(), "promotions", || promotions::step_all(&hub)),
+        every(&hub, stop.clone(), "requests", BREATH, || builds::step_all(&hub)),
+        every(&hub, stop.clone(), "repos", LONG_BREATH, || repos::step_all(&hub)),
+        every(&hub, stop.clone(), "promotions", LONG_BREATH, || promotions::step_all(&hub)),
         pulse::run(&hub, stop.clone()),
+        recheck::run(&hub, stop.clone()),
+        outside::run(&hub, stop.clone()),
         tidy::run(&hub, stop),
     );
 }
@@ -66,8 +81,13 @@ pub async fn settle(hub: &Hub) -> Answer<()> {
     }
 }
 
-async fn every<F>(hub: &Hub, mut stop: watch::Receiver<bool>, what: &'static str, step: impl Fn() -> F)
-where
+async fn every<F>(
+    hub: &Hub,
+    mut stop: watch::Receiver<bool>,
+    what: &'static str,
+    breath: Duration,
+    step: impl Fn() -> F,
+) where
     F: Future<Output = Answer<Progress>>,
 {
     let pause = Duration::from_millis(hub.config.keeper_ms);
@@ -89,9 +109,13 @@ where
             hub.hurry().await;
             continue;
         }
+        let hurried = async {
+            tokio::time::sleep(breath).await;
+            hurries.changed().await
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = hurries.changed() => {}
+            _ = hurried => {}
             _ = stop.changed() => {}
         }
     }

@@ -4,19 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use farm::digest::Digest;
-use farm::gate::Decision;
+use farm::gate::{CLOSURE, Decision};
 use farm::ids::PromotionId;
-use farm::ledger::{Kept, Tx};
-use farm::promotion::{Promotion, PromotionEvent, PromotionState};
-use farm::recipe::RepoSource;
-use farm::sig::{Project, Stage};
-use farm::snapshot::{Member, Snapshot};
+use farm::ledger::Kept;
+use farm::promotion::{Course, Promotion, PromotionEvent, PromotionState};
+use farm::request::RequestKind;
+use farm::sig::Project;
 
+use super::builds::{stop_tests, tell};
+use super::draft::{Draft, Queue, Undrafted, draft};
 use super::import::GATE;
-use super::trial::{Folders, find_suites, test_request, untested, version};
-use super::{Progress, repos};
+use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
+use super::{Progress, closure, publish, recheck, repos};
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
@@ -36,7 +36,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
                 }
             }
             Err(problem) => {
-                if matches!(problem, Problem::Internal(_)) {
+                if matches!(problem, Problem::Internal(_) | Problem::Unavailable { .. }) {
                     hub.troubles.failed(&what, 0, Instant::now());
                 }
                 tracing::info_span!("keeper", promotion = %id)
@@ -48,20 +48,39 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
 }
 
 async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
-    let Some(promotion) = hub.db.read().await?.promotion(id).await? else { return Ok(Progress::None) };
+    let mut tx = hub.db.read().await?;
+    let Some(promotion) = tx.promotion(id).await? else { return Ok(Progress::None) };
+    let place = Queue::of(&mut tx, &promotion).await?;
+    drop(tx);
     match &promotion.state {
-        PromotionState::Composing => compose(hub, &promotion).await,
-        PromotionState::InTesting { request: Some(request), .. } => {
-            let over =
-                hub.db.read().await?.request(*request).await?.is_none_or(|request| request.closed.is_some());
-            if over { ask(hub, &promotion).await } else { Ok(Progress::None) }
+        PromotionState::Composing => compose(hub, &promotion, place).await,
+        PromotionState::InTesting { .. } | PromotionState::Ready { .. } | PromotionState::Approved { .. }
+            if place.is_adrift(&promotion) =>
+        {
+            cast_off(hub, &promotion).await
+        }
+        PromotionState::InTesting { request, .. } => {
+            let is_over = match request {
+                Some(request) => hub
+                    .db
+                    .read()
+                    .await?
+                    .request(*request)
+                    .await?
+                    .is_none_or(|request| request.closed.is_some()),
+                None => true,
+            };
+            // What is ahead is published or refused first; its own results mean nothing before.
+            if is_over && place.is_first(&promotion) {
+                ask(hub, &promotion).await
+            } else {
+                Ok(Progress::None)
+            }
         }
         PromotionState::Ready { .. } if is_waiting(hub, &promotion).await? => Ok(Progress::None),
-        PromotionState::InTesting { request: None, .. } | PromotionState::Ready { .. } => {
-            ask(hub, &promotion).await
-        }
-        PromotionState::Approved { .. } => move_pointer(hub, &promotion).await,
-        PromotionState::Publishing { .. } => show(hub, &promotion).await,
+        PromotionState::Ready { .. } => ask(hub, &promotion).await,
+        PromotionState::Approved { .. } => publish::move_pointer(hub, &promotion).await,
+        PromotionState::Publishing { .. } => publish::show(hub, &promotion).await,
         PromotionState::Published { .. }
         | PromotionState::Rejected { .. }
         | PromotionState::Withdrawn { .. } => Ok(Progress::None),
@@ -70,7 +89,8 @@ async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
 
 /// Does a promotion that is ready still wait for nothing but a person? Asked without the lock, since nothing is done about it.
 async fn is_waiting(hub: &Hub, promotion: &Promotion) -> Answer<bool> {
-    Ok(hub.db.read().await?.gate_says(promotion).await? == Decision::NeedsApproval)
+    let decision = hub.db.read().await?.gate_says(promotion, hub.now()).await?;
+    Ok(matches!(decision, Decision::NeedsApproval | Decision::Behind))
 }
 
 async fn reject(hub: &Hub, promotion: &Kept<Promotion>, why: Vec<String>) -> Answer<Progress> {
@@ -78,10 +98,25 @@ async fn reject(hub: &Hub, promotion: &Kept<Promotion>, why: Vec<String>) -> Ans
     advance(hub, promotion, PromotionEvent::Reject { why }).await
 }
 
-async fn advance(hub: &Hub, promotion: &Kept<Promotion>, event: PromotionEvent) -> Answer<Progress> {
+pub(super) async fn advance(
+    hub: &Hub,
+    promotion: &Kept<Promotion>,
+    event: PromotionEvent,
+) -> Answer<Progress> {
     let mut tx = hub.db.write().await?;
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
+    Ok(Progress::Made)
+}
+
+/// What it was composed on will never be live: back to composing, and its tests, which are about nothing any more, end.
+async fn cast_off(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    tx.step_promotion(promotion, PromotionEvent::Outdated, hub.now()).await?;
+    let stops = stop_tests(hub, &mut tx, promotion, GATE).await?;
+    tx.commit().await?;
+    tell(&hub.bus, stops).await;
+    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), "what is ahead has changed: it is composed anew");
     Ok(Progress::Made)
 }
 
@@ -93,104 +128,92 @@ fn no_suite(project: &Project) -> String {
     )
 }
 
-/// What a promotion would make live, and on what.
-struct Draft {
-    project: Project,
-    live: Option<Snapshot>,
-    set: Vec<Member>,
-}
-
-/// Reads what the snapshot is made of, or says why it cannot be.
-async fn draft(tx: &mut Tx, promotion: &Promotion) -> Answer<Result<Draft, Vec<String>>> {
-    let community = tx.community().await?;
-    let Some(project) = community.target(&promotion.target) else {
-        return Ok(Err(vec![format!("target {} is no more", promotion.target)]));
-    };
-    let live = tx.live(&project.tag(promotion.to)).await?;
-    let tested = match promotion.to {
-        Stage::Release => tx.live(&project.tag(Stage::Testing)).await?,
-        Stage::Testing | Stage::Candidate => None,
-    };
-    let mut set = Vec::new();
-    let mut against = Vec::new();
-    for id in &promotion.builds {
-        let Some(build) = tx.build(*id).await? else {
-            against.push(format!("build {id} is not in the ledger"));
-            continue;
-        };
-        let in_testing = tested.as_ref().is_some_and(|s| s.members.iter().any(|member| member.build == *id));
-        if promotion.to == Stage::Release && !in_testing {
-            against.push(format!("{} is not in {} any more", build.nvr, project.tag(Stage::Testing)));
-        }
-        let newer =
-            live.iter().flat_map(|s| &s.members).find(|m| m.package == build.nvr.name && m.build > *id);
-        if promotion.by == GATE
-            && let Some(newer) = newer
-        {
-            against.push(format!("superseded: {} has passed meanwhile", newer.nvr));
-        }
-        set.push(build.member());
-    }
-    if against.is_empty() { Ok(Ok(Draft { project: project.clone(), live, set })) } else { Ok(Err(against)) }
-}
-
 /// Composes the snapshot that would result, and asks for the tests whose results are not known yet.
-async fn compose(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+async fn compose(hub: &Hub, promotion: &Kept<Promotion>, place: Queue) -> Answer<Progress> {
     let mut tx = hub.db.read().await?;
-    let draft = draft(&mut tx, promotion).await?;
+    let drafted = draft(hub, &mut tx, promotion, &place).await?;
     drop(tx);
-    let Draft { project, live, set } = match draft {
+    let draft = match drafted {
         Ok(draft) => draft,
-        Err(why) => return reject(hub, promotion, why).await,
+        Err(Undrafted::NotYet) => return Ok(Progress::None),
+        Err(Undrafted::Refused(why)) => return reject(hub, promotion, why).await,
     };
-    if project.required.is_empty() {
-        return reject(hub, promotion, vec![no_suite(&project)]).await;
+    if draft.project.required.is_empty() {
+        return reject(hub, promotion, vec![no_suite(&draft.project)]).await;
     }
-    let mut tx = hub.db.read().await?;
-    let below = tx.community().await?.layers_below(&project);
-    let layers = tx.layer_sources(below).await?;
-    drop(tx);
-    let Some(layers) = layers else { return Ok(Progress::None) };
-    let snapshot = Snapshot::compose(hub.mint(), &project.tag(promotion.to), live.as_ref(), &set, hub.now());
-    let folders = match find_suites(hub, &project, &snapshot.members).await? {
-        Ok(folders) => folders,
-        Err(why) => return reject(hub, promotion, why).await,
+    let trial = match promotion.course {
+        Course::Forward => {
+            let mut tx = hub.db.read().await?;
+            let Draft { community, project, snapshot, .. } = &draft;
+            let places = trial::places(&mut tx, community, project, promotion.to, snapshot).await?;
+            drop(tx);
+            let Some(places) = places else { return Ok(Progress::None) };
+            let folders = match find_suites(hub, &places).await? {
+                Ok(folders) => folders,
+                Err(why) => return reject(hub, promotion, why).await,
+            };
+            Some((places, folders))
+        }
+        // It was tested when it was live.
+        Course::Back { .. } => None,
     };
-    if let Err(reason) = repos::compose(hub, &snapshot, &project).await? {
+    if let Err(reason) = repos::compose(hub, &draft.snapshot, &draft.project).await? {
         return reject(hub, promotion, vec![reason]).await;
     }
-    let filed = file(hub, promotion, &project, &snapshot, &folders, &layers).await;
+    let filed = file(hub, promotion, &draft, trial).await;
     if filed.is_err() {
         // The next try composes anew; this one would lie about until it is old.
-        repos::discard(hub, snapshot.id).await;
+        repos::discard(hub, draft.snapshot.id).await;
     }
     filed
 }
 
-/// Writes down the snapshot, the request that tests it and the promotion's step, in one transaction.
+/// Writes down the snapshot, what is known of it, the request that tests the rest and the promotion's step, in one transaction.
 async fn file(
     hub: &Hub,
     promotion: &Kept<Promotion>,
-    project: &Project,
-    snapshot: &Snapshot,
-    folders: &Folders,
-    layers: &[RepoSource],
+    draft: &Draft,
+    trial: Option<(Vec<Place>, Folders)>,
 ) -> Answer<Progress> {
-    let suites: BTreeMap<String, Digest> =
+    let Draft { community, project, base, snapshot } = draft;
+    let (places, folders) = trial.unwrap_or_default();
+    let mut suites: BTreeMap<String, Digest> =
         folders.iter().map(|(suite, folder)| (suite.clone(), version(suite, folder.as_ref()))).collect();
+    let mut closures = Vec::new();
+    if let Some(own) = places.first() {
+        suites.insert(CLOSURE.to_owned(), closure::version());
+        closures = closure::results(hub, own, base.as_ref(), snapshot).await?;
+    }
     let mut tx = hub.db.write().await?;
-    let wanted = untested(&mut tx, project, snapshot, &suites, layers).await?;
+    let wanted = untested(&mut tx, &places, project, snapshot, &suites).await?;
     tx.insert_snapshot(snapshot).await?;
+    for result in &closures {
+        tx.insert_result(result).await?;
+    }
+    recheck::note_surroundings(&mut tx, community, project, hub.now()).await?;
     let mut request = None;
     if !wanted.is_empty() {
-        let (asked, jobs) = test_request(hub, promotion, project, snapshot, &wanted, folders, layers);
+        let asked = Asked {
+            kind: RequestKind::Test { promotion: promotion.id, snapshot: snapshot.id },
+            project,
+            what: promotion
+                .nvrs
+                .iter()
+                .cloned()
+                .chain(promotion.remove.iter().map(|gone| format!("-{gone}")))
+                .collect::<Vec<_>>()
+                .join(" "),
+            by: promotion.by.clone(),
+        };
+        let (asked, jobs) = test_request(hub, asked, snapshot, &wanted, &folders);
         tx.insert_request(&asked).await?;
         for job in &jobs {
             tx.insert_job(job).await?;
         }
         request = Some(asked.id);
     }
-    let event = PromotionEvent::Composed { snapshot: snapshot.id, request, suites };
+    let base = base.as_ref().map(|base| base.id);
+    let event = PromotionEvent::Composed { snapshot: snapshot.id, base, request, suites };
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
@@ -200,9 +223,9 @@ async fn file(
 /// Asks the gate and does what it says.
 async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     let mut tx = hub.db.write().await?;
-    let event = match tx.ask_gate(promotion).await? {
+    let event = match tx.ask_gate(promotion, hub.now()).await? {
         Decision::Approved(approved) => {
-            PromotionEvent::Approved { snapshot: approved.snapshot(), by: approved.by().to_owned() }
+            PromotionEvent::Approved { snapshot: approved.snapshot(), by: approved.by() }
         }
         Decision::NeedsApproval if matches!(promotion.state, PromotionState::Ready { .. }) => {
             return Ok(Progress::None);
@@ -210,7 +233,7 @@ async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
         Decision::NeedsApproval => PromotionEvent::NeedsApproval,
         // A run that is over has shown something of everything it was asked for. What is missing is asked for since.
         Decision::Outdated | Decision::Missing(_) => PromotionEvent::Outdated,
-        Decision::Later => return Ok(Progress::None),
+        Decision::Later | Decision::Behind => return Ok(Progress::None),
         Decision::Refused(why) => {
             drop(tx);
             return reject(hub, promotion, why).await;
@@ -219,62 +242,4 @@ async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
     Ok(Progress::Made)
-}
-
-/// Brings the snapshot into the public tree, where nothing points to it, then moves the repo's pointer in the transaction in
-/// which the gate says yes once more. Users see it when [`show`] swaps the link: whichever line is the last before a crash,
-/// they see what was live or what is.
-async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
-    let mut tx = hub.db.write().await?;
-    let Decision::Approved(approved) = tx.ask_gate(promotion).await? else {
-        drop(tx);
-        return take_back(hub, promotion).await;
-    };
-    let community = tx.community().await?;
-    drop(tx);
-    let Some((project, stage)) = community.tag(approved.tag()) else {
-        return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
-    };
-    let staged = hub.staging.join(approved.snapshot().to_string());
-    hub.public
-        .admit(&approved, project, stage, &staged)
-        .await
-        .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
-
-    let mut tx = hub.db.write().await?;
-    let Decision::Approved(approved) = tx.ask_gate(promotion).await? else {
-        drop(tx);
-        return take_back(hub, promotion).await;
-    };
-    let revision = tx.publish(&approved, hub.now()).await?;
-    tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
-    tx.commit().await?;
-    tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
-    Ok(Progress::Made)
-}
-
-/// The gate has changed its mind between approval and publication.
-async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
-    let mut tx = hub.db.write().await?;
-    let event = match tx.ask_gate(promotion).await? {
-        Decision::Approved(_) | Decision::Later => return Ok(Progress::None),
-        Decision::NeedsApproval => PromotionEvent::NeedsApproval,
-        Decision::Outdated | Decision::Missing(_) => PromotionEvent::Outdated,
-        Decision::Refused(why) => PromotionEvent::Reject { why },
-    };
-    tx.step_promotion(promotion, event, hub.now()).await?;
-    tx.commit().await?;
-    Ok(Progress::Made)
-}
-
-/// Makes the public tree show what the pointer says, then says that it does. A later promotion may have moved the pointer
-/// already; the tree then shows that one.
-async fn show(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
-    let community = hub.community().await?;
-    if let Some(project) = community.target(&promotion.target) {
-        repos::follow_pointer(hub, &project.tag(promotion.to)).await?;
-    }
-    let progress = advance(hub, promotion, PromotionEvent::Visible).await?;
-    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), to = %promotion.to, "published");
-    Ok(progress)
 }

@@ -1,20 +1,17 @@
 //! Repos on disk: candidate repos follow their tags, and every tree follows its pointer in the ledger.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
 use farm::ledger::{Kept, Repo};
 use farm::sig::{Project, Stage};
-use farm::snapshot::{Member, Snapshot, content_digest};
+use farm::snapshot::{Member, Snapshot};
 
 use super::Progress;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, ComposeError};
 use crate::state::Hub;
-
-/// How long the metadata of one folder may take.
-const COMPOSE_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let behind = hub.db.read().await?.uncomposed().await?;
@@ -53,16 +50,13 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
     let mut tx = hub.db.read().await?;
     let community = tx.community().await?;
     let members: Vec<Member> = tx.tagged(&repo.tag).await?.iter().map(farm::build::Build::member).collect();
+    let base = match repo.current {
+        Some(id) => tx.base(id).await?,
+        None => None,
+    };
     drop(tx);
     let Some((project, Stage::Candidate)) = community.tag(&repo.tag) else { return Ok(Progress::None) };
-    let snapshot = Snapshot {
-        id: hub.mint(),
-        tag: repo.tag.clone(),
-        base: repo.current,
-        content: content_digest(&members),
-        created: hub.now(),
-        members,
-    };
+    let snapshot = Snapshot::holding(hub.mint(), &repo.tag, base, members, hub.now());
     if let Err(reason) = compose(hub, &snapshot, project).await? {
         // Import sees to it that this never happens; if it does, an operator must hear of it.
         return Err(Problem::Internal(anyhow::anyhow!(
@@ -107,17 +101,19 @@ pub(super) async fn discard(hub: &Hub, id: SnapshotId) {
 
 /// Composes a snapshot on disk, where no user sees it. `Ok(Err(reason))` says that its builds do not fit into one repo.
 pub(super) async fn compose(hub: &Hub, snapshot: &Snapshot, project: &Project) -> Answer<Result<(), String>> {
-    let composed =
-        compose::compose(&hub.staging, &hub.artifacts, snapshot, &project.arches, COMPOSE_TIMEOUT).await;
+    let composed = match compose::Plan::built(snapshot, &project.arches) {
+        Ok(plan) => compose::compose(&hub.staging, &hub.engine, plan).await,
+        Err(error) => Err(error),
+    };
     match composed {
         Ok(_) => Ok(Ok(())),
         Err(error @ (ComposeError::TwoFiles { .. } | ComposeError::BadFile { .. })) => {
             Ok(Err(error.to_string()))
         }
         Err(
-            error @ (ComposeError::Artifact { .. }
-            | ComposeError::Createrepo { .. }
-            | ComposeError::TimedOut { .. }
+            error @ (ComposeError::NotShipped { .. }
+            | ComposeError::Package { .. }
+            | ComposeError::Metadata { .. }
             | ComposeError::Disk(_)),
         ) => {
             let context = format!("cannot compose snapshot {} of {}", snapshot.id, snapshot.tag);

@@ -26,6 +26,7 @@ pub(super) async fn roots(hub: &Hub, jobs: &[Job]) -> Answer<Result<BTreeMap<Arc
             image_digest: lock.image_digest.clone(),
             lock: lock.digest(),
             input: input_digest(&srpm.digest, &lock, &job.recipe),
+            ccache: lock.ccache,
         };
         roots.insert(job.arch, facts);
     }

@@ -19,7 +19,7 @@ pub(super) async fn close(
     jobs: &[Job],
     verdict: Verdict,
 ) -> Answer<Progress> {
-    let RequestKind::Test { snapshot, .. } = request.kind else {
+    let (RequestKind::Test { snapshot, .. } | RequestKind::Check { snapshot, .. }) = request.kind else {
         return Err(Problem::Internal(anyhow::anyhow!("request {} is no test", request.id)));
     };
     let mut tx = hub.db.write().await?;
@@ -39,7 +39,7 @@ pub(super) async fn close(
 
 /// What a job showed of a content. A run that did not come to an end shows nothing good.
 fn result(job: &Job, content: &Digest) -> Option<TestResult> {
-    let (JobKind::Test { suite }, JobState::Done { at, outcome, .. }) = (&job.kind, &job.state) else {
+    let (JobKind::Test { suite, on }, JobState::Done { at, outcome, .. }) = (&job.kind, &job.state) else {
         return None;
     };
     let verdict = match outcome {
@@ -56,6 +56,7 @@ fn result(job: &Job, content: &Digest) -> Option<TestResult> {
         content: content.clone(),
         suite: suite.clone(),
         arch: job.arch,
+        on: on.clone(),
         version,
         environment: environment(&job.recipe.image, &job.recipe.repos),
         verdict,

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use farm::digest::Digest;
-use farm::gate::{Requirement, TestVerdict, UNDER_TEST, environment, is_about, requirements};
+use farm::gate::{Requirement, TestResult, TestVerdict, UNDER_TEST, environment, is_about, suite_key};
 use farm::ids::RequestId;
 use farm::job::Job;
 use farm::ledger::Tx;
-use farm::promotion::Promotion;
 use farm::recipe::{Input, RepoOrigin, RepoSource};
 use farm::request::{Planner, Request, RequestKind, Source};
-use farm::sig::Project;
+use farm::sig::{Community, Project, Stage};
 use farm::snapshot::{Member, RpmKind, Snapshot};
 
 use super::suites;
@@ -24,84 +23,156 @@ use crate::state::Hub;
 /// Largest suite folder, in bytes.
 const MAX_SUITE: u64 = 64 << 20;
 /// The priority of the snapshot under test: better than every layer below it.
-const FIRST: u32 = 1;
+pub(super) const FIRST: u32 = 1;
 /// What the suite repo is called among the packages that bring a suite.
 const SUITE_REPO: &str = "suite-repo";
 
-/// A suite that is to run: the folder it is in; none for the built-in one.
+/// The folders of the suites that are to run, by [`suite_key`]; none for the built-in one.
 pub(super) type Folders = BTreeMap<String, Option<Input>>;
 
-/// What names a version of a suite: the digest of its folder, or of its name when it is built in.
-pub(super) fn version(suite: &str, folder: Option<&Input>) -> Digest {
-    folder.map_or_else(|| Digest::of(suite.as_bytes()), |folder| folder.digest.clone())
+/// One project whose suites run on a snapshot, and with what.
+pub(super) struct Place {
+    /// It.
+    pub project: Project,
+    /// Its target, when it is another project than the snapshot's, layered on it.
+    pub on: Option<String>,
+    /// The repos besides the snapshot.
+    pub layers: Vec<RepoSource>,
+    /// What is installed and tested: the snapshot's own builds, or those of the layered project that are live.
+    pub members: Vec<Member>,
 }
 
-/// The requirements that have not been shown for this very content, by these versions of the suites, on these layers. What
-/// failed before is run again: somebody asked for this promotion anew.
-pub(super) async fn untested(
+impl Place {
+    /// The requirements of its suites, on the architectures both projects have.
+    pub(super) fn requirements<'a>(&'a self, below: &'a Project) -> impl Iterator<Item = Requirement> + 'a {
+        let arches = self.project.arches.iter().copied().filter(|arch| below.arches.contains(arch));
+        arches.flat_map(move |arch| {
+            self.project.required.iter().map(move |suite| Requirement {
+                suite: suite.clone(),
+                arch,
+                on: self.on.clone(),
+            })
+        })
+    }
+}
+
+/// Where a snapshot for a stage of a project is tested: the project itself first, then those layered on it. `None` while a
+/// layer is being composed.
+pub(super) async fn places(
     tx: &mut Tx,
+    community: &Community,
     project: &Project,
+    stage: Stage,
+    snapshot: &Snapshot,
+) -> Answer<Option<Vec<Place>>> {
+    let Some(layers) = tx.layer_sources(community.layers_below(project)).await? else { return Ok(None) };
+    let own = Place { project: project.clone(), on: None, layers, members: snapshot.members.clone() };
+    let mut places = vec![own];
+    let tag = project.tag(stage);
+    for above in community.layered_on(&tag) {
+        let Some(sources) = tx.sources_over(community, above, stage, &tag).await? else { return Ok(None) };
+        let (Some(layers), Some(live)) = (sources, tx.live(&above.tag(stage)).await?) else { continue };
+        let on = Some(above.target());
+        places.push(Place { project: above.clone(), on, layers, members: live.members });
+    }
+    Ok(Some(places))
+}
+
+/// What names a version of a suite: the digest of its folder, or of its name when it is built in. A [`suite_key`] will do: the
+/// built-in suite is the same one for whichever project it runs.
+pub(super) fn version(suite: &str, folder: Option<&Input>) -> Digest {
+    let name = suite.split(' ').next().unwrap_or(suite);
+    folder.map_or_else(|| Digest::of(name.as_bytes()), |folder| folder.digest.clone())
+}
+
+/// Was it shown that this requirement is met, by the newest of these results that is about it and ran in this environment?
+pub(super) fn is_shown(
+    results: &[TestResult],
+    requirement: &Requirement,
+    content: &Digest,
+    versions: &BTreeMap<String, Digest>,
+    environment: &Digest,
+) -> bool {
+    let newest = results
+        .iter()
+        .filter(|result| is_about(result, requirement, content, versions))
+        .filter(|result| result.environment == *environment)
+        .max_by_key(|result| (result.at, result.job));
+    newest.is_some_and(|result| result.verdict == TestVerdict::Passed)
+}
+
+/// The requirements that have not been shown for this very content, by these versions of the suites, on these layers, each with
+/// the place it is to be shown in. What failed before is run again: somebody asked for this promotion anew.
+pub(super) async fn untested<'a>(
+    tx: &mut Tx,
+    places: &'a [Place],
+    below: &Project,
     snapshot: &Snapshot,
     versions: &BTreeMap<String, Digest>,
-    layers: &[RepoSource],
-) -> Answer<Vec<Requirement>> {
+) -> Answer<Vec<(&'a Place, Requirement)>> {
     let results = tx.results(&snapshot.content).await?;
-    let shown = |requirement: &Requirement| {
-        let environment = environment(&project.image_for(requirement.arch), layers);
-        let newest = results
-            .iter()
-            .filter(|result| is_about(result, requirement, &snapshot.content, versions))
-            .filter(|result| result.environment == environment)
-            .max_by_key(|result| (result.at, result.job));
-        newest.is_some_and(|result| result.verdict == TestVerdict::Passed)
-    };
-    Ok(requirements(project).into_iter().filter(|requirement| !shown(requirement)).collect())
+    let mut wanted = Vec::new();
+    for place in places {
+        for requirement in place.requirements(below) {
+            let environment = environment(&place.project.image_for(requirement.arch), &place.layers);
+            if !is_shown(&results, &requirement, &snapshot.content, versions, &environment) {
+                wanted.push((place, requirement));
+            }
+        }
+    }
+    Ok(wanted)
 }
 
-/// Every required suite: what the snapshot's packages bring, and what the suite repo has. `Ok(Err(why))` names those that
-/// nobody brings, or that cannot be read.
-pub(super) async fn find_suites(
-    hub: &Hub,
-    project: &Project,
-    members: &[Member],
-) -> Answer<Result<Folders, Vec<String>>> {
+/// Every required suite of every place: what the packages there bring, and what the suite repo has. `Ok(Err(why))` names those
+/// that nobody brings, or that cannot be read.
+pub(super) async fn find_suites(hub: &Hub, places: &[Place]) -> Answer<Result<Folders, Vec<String>>> {
     let mut folders = Folders::new();
     let mut against = Vec::new();
-    for suite in &project.required {
-        if suite == suites::INSTALLS {
-            folders.insert(suite.clone(), None);
-            continue;
-        }
-        let mut providers = BTreeMap::new();
-        for member in members {
-            if let Some(folder) = suite_of(hub, member, suite).await? {
-                providers.insert(member.package.clone(), folder);
+    for place in places {
+        for suite in &place.project.required {
+            match find_suite(hub, &place.project, suite, &place.members).await? {
+                Ok(folder) => {
+                    folders.insert(suite_key(suite, place.on.as_deref()), folder);
+                }
+                Err(why) => against.push(why),
             }
         }
-        match suite_from_repo(hub, project, suite).await? {
-            Ok(folder) => providers.extend(folder.map(|folder| (SUITE_REPO.to_owned(), folder))),
-            Err(reason) => {
-                against.push(format!("suite {suite} cannot be read: {reason}"));
-                continue;
-            }
-        }
-        if providers.is_empty() {
-            against.push(format!(
-                "suite {suite} is required, but no package of {} brings tests/{suite}/run.sh{}",
-                project.folder(),
-                project.suites.as_ref().map_or_else(String::new, |repo| format!(
-                    " and {}#{} has no {suite}/run.sh",
-                    repo.repo, repo.branch
-                ))
-            ));
-            continue;
-        }
-        let tar = suites::combine(&providers)?;
-        let stored = hub.artifacts.put_bytes(&tar).await.context("cannot store a suite")?;
-        let input = Input { name: format!("{suite}.tar"), digest: stored.digest, size: stored.size };
-        folders.insert(suite.clone(), Some(input));
     }
     if against.is_empty() { Ok(Ok(folders)) } else { Ok(Err(against)) }
+}
+
+async fn find_suite(
+    hub: &Hub,
+    project: &Project,
+    suite: &str,
+    members: &[Member],
+) -> Answer<Result<Option<Input>, String>> {
+    if suite == suites::INSTALLS {
+        return Ok(Ok(None));
+    }
+    let mut providers = BTreeMap::new();
+    for member in members {
+        if let Some(folder) = suite_of(hub, member, suite).await? {
+            providers.insert(member.package.clone(), folder);
+        }
+    }
+    match suite_from_repo(hub, project, suite).await? {
+        Ok(folder) => providers.extend(folder.map(|folder| (SUITE_REPO.to_owned(), folder))),
+        Err(reason) => return Ok(Err(format!("suite {suite} cannot be read: {reason}"))),
+    }
+    if providers.is_empty() {
+        return Ok(Err(format!(
+            "suite {suite} is required, but no package of {} brings tests/{suite}/run.sh{}",
+            project.folder(),
+            project.suites.as_ref().map_or_else(String::new, |repo| format!(
+                " and {}#{} has no {suite}/run.sh",
+                repo.repo, repo.branch
+            ))
+        )));
+    }
+    let tar = suites::combine(&providers)?;
+    let stored = hub.artifacts.put_bytes(&tar).await.context("cannot store a suite")?;
+    Ok(Ok(Some(Input { name: format!("{suite}.tar"), digest: stored.digest, size: stored.size })))
 }
 
 /// The suite a build's own tree brings.
@@ -144,25 +215,32 @@ async fn suite_from_repo(
     Ok(tokio::task::spawn_blocking(read).await.context("the task that reads a suite repo ended early")?)
 }
 
+/// What a test request says of itself.
+pub(super) struct Asked<'a> {
+    pub kind: RequestKind,
+    pub project: &'a Project,
+    /// What is under test, in one line.
+    pub what: String,
+    pub by: String,
+}
+
 /// The request that shows what is not known yet, with a job for each suite and architecture. Every binary package of the
-/// snapshot is installed: the combination is what is tested.
+/// place is installed: the combination is what is tested.
 pub(super) fn test_request(
     hub: &Hub,
-    promotion: &Promotion,
-    project: &Project,
+    asked: Asked<'_>,
     snapshot: &Snapshot,
-    wanted: &[Requirement],
+    wanted: &[(&Place, Requirement)],
     folders: &Folders,
-    layers: &[RepoSource],
 ) -> (Request, Vec<Job>) {
     let now = hub.now();
     let request = Request {
         id: hub.mint::<RequestId>(),
-        kind: RequestKind::Test { promotion: promotion.id, snapshot: snapshot.id },
-        sig: project.sig.clone(),
-        target: project.target(),
-        package: promotion.nvrs.join(" "),
-        by: promotion.by.clone(),
+        kind: asked.kind,
+        sig: asked.project.sig.clone(),
+        target: asked.project.target(),
+        package: asked.what,
+        by: asked.by,
         source: Source::Snapshot,
         created: now,
         retry_of: None,
@@ -174,21 +252,23 @@ pub(super) fn test_request(
         priority: FIRST,
         origin: RepoOrigin::Snapshot { id: snapshot.id },
     };
-    let repos: Vec<RepoSource> = std::iter::once(under_test).chain(layers.iter().cloned()).collect();
     let jobs = hub.with_minter(|minter| {
         let class = super::class_of(&request);
         let mut planner = Planner { minter, now, request: request.id, class };
         wanted
             .iter()
-            .map(|requirement| {
-                let folder = folders.get(&requirement.suite).cloned().flatten();
-                let packages = snapshot
-                    .rpms()
+            .map(|(place, requirement)| {
+                let repos = std::iter::once(&under_test).chain(&place.layers).cloned().collect();
+                let folder = folders.get(&requirement.key()).cloned().flatten();
+                let packages = place
+                    .members
+                    .iter()
+                    .flat_map(|member| &member.rpms)
                     .filter(|rpm| rpm.kind == RpmKind::Binary)
                     .filter(|rpm| rpm.nevra.arch == "noarch" || rpm.built_on == Some(requirement.arch))
                     .map(|rpm| rpm.nevra.to_string())
                     .collect();
-                planner.test(project, &requirement.suite, requirement.arch, folder, packages, repos.clone())
+                planner.test(&place.project, requirement, folder, packages, repos)
             })
             .collect()
     });

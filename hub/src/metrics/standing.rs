@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use farm::arch::Arch;
 use farm::builder::{Builder, Condition};
-use farm::ledger::{Outbox, Queue};
+use farm::ledger::{Outbox, Outside, Queue};
+use farm::sig::Community;
 use farm::stamp::Stamp;
 
+use crate::live;
 use crate::problem::Answer;
 use crate::state::Hub;
 
@@ -22,6 +24,9 @@ struct Standing {
     builders: Vec<(Builder, u32)>,
     open_requests: usize,
     open_promotions: usize,
+    /// What is live and broken, by tag.
+    red: BTreeMap<String, usize>,
+    outside: Vec<Outside>,
 }
 
 /// How the farm stands, in Prometheus' text format.
@@ -35,9 +40,21 @@ pub async fn standing(hub: &Hub) -> Answer<String> {
         let held = held.get(&builder.name).copied().unwrap_or(0);
         (builder, held)
     });
+    let community = tx.community().await?;
+    let mut red = BTreeMap::new();
+    for view in live::reds(hub, &mut tx, &community).await? {
+        *red.entry(view.tag).or_default() += 1;
+    }
     let standing = Standing {
         now: hub.now(),
         silent_after: Duration::from_millis(hub.config.silent_ms),
+        red,
+        outside: tx
+            .outside()
+            .await?
+            .into_values()
+            .filter(|repo| is_used(&community, &repo.baseurl))
+            .collect(),
         phases: tx.jobs_by_phase().await?,
         queues: tx.queues().await?,
         outbox: tx.outbox().await?,
@@ -46,6 +63,11 @@ pub async fn standing(hub: &Hub) -> Answer<String> {
         open_promotions: tx.unsettled_promotions().await?.len(),
     };
     Ok(standing.text())
+}
+
+/// Does some project still have this repo outside below it?
+fn is_used(community: &Community, baseurl: &str) -> bool {
+    community.projects().flat_map(|project| &project.external).any(|repo| repo.baseurl == baseurl)
 }
 
 impl Standing {
@@ -68,6 +90,14 @@ impl Standing {
         page.figure(&[], self.open_requests);
         page.family("grange_promotions_open", "Promotions that are not settled");
         page.figure(&[], self.open_promotions);
+        page.family("grange_live_red", "Suites that what is live in a repo does not pass any more");
+        for (tag, count) in &self.red {
+            page.figure(&[("tag", tag)], *count);
+        }
+        page.family("grange_outside_age_seconds", "Since when a repo outside the farm was last readable");
+        for Outside { baseurl, arch, seen, .. } in &self.outside {
+            page.figure(&[("baseurl", baseurl), ("arch", arch.as_str())], (self.now - *seen).as_secs());
+        }
         page.family("grange_outbox_events", "Changes that are still to be told to the outside");
         page.figure(&[], self.outbox.events);
         page.family("grange_outbox_age_seconds", "Age of the oldest change that is still to be told");
@@ -171,6 +201,8 @@ mod tests {
             builders: vec![(builder("x", Arch::X86_64, 999_000), 1), (builder("z", Arch::S390x, 100_000), 0)],
             open_requests: 2,
             open_promotions: 0,
+            red: [("a9s-b-1-release".to_owned(), 2)].into(),
+            outside: Vec::new(),
         };
         let text = standing.text();
         for line in [
@@ -180,6 +212,7 @@ mod tests {
             "grange_slots_free{arch=\"x86_64\"} 3",
             "grange_builders{condition=\"silent\"} 1",
             "grange_arch_unserved{arch=\"s390x\"} 1",
+            "grange_live_red{tag=\"a9s-b-1-release\"} 2",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }

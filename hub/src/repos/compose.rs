@@ -1,24 +1,63 @@
-//! Composing: a snapshot becomes a directory of hard links with repository metadata, complete before it has its name.
+//! Composing: a snapshot becomes a directory with the metadata of its repos and a list of their packages, complete before it
+//! has its name. The packages themselves stay in the artifact store.
+//!
+//! ```text
+//! <staging>/<name>/<folder>/repodata/…
+//! <staging>/<name>/manifests/<folder>
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use farm::arch::Arch;
+use farm::digest::Digest;
 use farm::ids::SnapshotId;
 use farm::snapshot::{Rpm, Snapshot};
 use tempfile::TempDir;
-use tokio::process::Command;
 
+use super::engine::{Compression, Engine, EngineError, Entry, Extra};
 use super::manifest;
-use crate::artifacts::{ArtifactError, Artifacts};
 use crate::files::{At as _, FileError, blocking, ensure_dir, remove_tree, sync_dir, sync_tree};
 
 /// The end of the name of a snapshot that is not complete.
 const PARTIAL: &str = ".partial";
+/// The end of the name of a snapshot as the public gets it, with signatures.
+const PUBLIC: &str = ".public";
+
+/// What is to be composed.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The name of its directory below the staging directory.
+    pub name: String,
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// The metadata's revision: a time in milliseconds, more than that of everything the repo showed before.
+    pub revision: i64,
+    /// How the metadata is compressed.
+    pub compression: Compression,
+    /// Every folder, by name.
+    pub folders: BTreeMap<String, Folder>,
+}
+
+/// What is in one folder.
+#[derive(Debug, Clone, Default)]
+pub struct Folder {
+    /// Its packages.
+    pub packages: Vec<Entry>,
+    /// What stands in its metadata besides them.
+    pub extras: Vec<Extra>,
+}
+
+/// The file of a package that is shipped: the one that was built, or the same with a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipped {
+    /// SHA-256 of it, under which the artifact store has it.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
 
 /// Why a snapshot could not be composed.
 #[derive(Debug, thiserror::Error)]
@@ -41,39 +80,154 @@ pub enum ComposeError {
         /// The file.
         file: String,
     },
-    /// A package is not in the store.
+    /// There is no file to ship of a package.
+    #[error("snapshot {id}: there is no file of {file} that may be shipped")]
+    NotShipped {
+        /// The snapshot.
+        id: SnapshotId,
+        /// The package's file name.
+        file: String,
+    },
+    /// A package is not in the store, or is none.
     #[error("snapshot {id}: {file}: {why}")]
-    Artifact {
+    Package {
         /// The snapshot.
         id: SnapshotId,
         /// The package's file name.
         file: String,
         /// Why.
-        why: ArtifactError,
+        why: EngineError,
     },
     /// The metadata could not be made.
-    #[error("createrepo_c failed for {folder} of snapshot {id}: {said}")]
-    Createrepo {
+    #[error("snapshot {id}: {folder}: {why}")]
+    Metadata {
         /// The snapshot.
         id: SnapshotId,
         /// The folder.
         folder: String,
-        /// Its last words.
-        said: String,
-    },
-    /// The metadata took too long.
-    #[error("createrepo_c took longer than {seconds} s for {folder} of snapshot {id}")]
-    TimedOut {
-        /// The snapshot.
-        id: SnapshotId,
-        /// The folder.
-        folder: String,
-        /// The limit.
-        seconds: u64,
+        /// Why.
+        why: EngineError,
     },
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] FileError),
+}
+
+impl Plan {
+    /// The snapshot with the files that were built, as builds and tests get it: `<staging>/<snapshot id>`.
+    ///
+    /// # Errors
+    /// [`ComposeError::BadFile`].
+    pub fn built(snapshot: &Snapshot, arches: &[Arch]) -> Result<Self, ComposeError> {
+        let as_built = |rpm: &Rpm| Some(Shipped { digest: rpm.digest.clone(), size: rpm.size });
+        Self::of(snapshot.id.to_string(), snapshot, arches, as_built)
+    }
+
+    /// The snapshot with the files that `signed` gives, as the public gets it: `<staging>/<snapshot id>.public`.
+    ///
+    /// # Errors
+    /// [`ComposeError::BadFile`], [`ComposeError::NotShipped`] where `signed` gives none.
+    pub fn public(
+        snapshot: &Snapshot,
+        arches: &[Arch],
+        signed: impl Fn(&Rpm) -> Option<Shipped>,
+    ) -> Result<Self, ComposeError> {
+        Self::of(public_name(snapshot.id), snapshot, arches, signed)
+    }
+
+    fn of(
+        name: String,
+        snapshot: &Snapshot,
+        arches: &[Arch],
+        shipped: impl Fn(&Rpm) -> Option<Shipped>,
+    ) -> Result<Self, ComposeError> {
+        let id = snapshot.id;
+        let mut folders: BTreeMap<String, Folder> =
+            manifest::folder_names(arches).map(|name| (name, Folder::default())).collect();
+        for (name, rpms) in snapshot.folders(arches) {
+            let folder = folders.entry(name).or_default();
+            for rpm in rpms {
+                if !rpm.nevra.is_sound() || rpm.nevra.file_name() != rpm.file {
+                    return Err(ComposeError::BadFile { id, file: rpm.file.clone() });
+                }
+                let none = || ComposeError::NotShipped { id, file: rpm.file.clone() };
+                let Shipped { digest, size } = shipped(rpm).ok_or_else(none)?;
+                folder.packages.push(Entry::called(&rpm.nevra, &rpm.file, &digest, size));
+            }
+        }
+        let revision = snapshot.revision();
+        Ok(Self { name, id, revision, compression: Compression::default(), folders })
+    }
+
+    /// Two packages of one name cannot be told apart by whoever downloads them.
+    fn check_names(&self) -> Result<(), ComposeError> {
+        for (name, folder) in &self.folders {
+            let mut names = HashSet::with_capacity(folder.packages.len());
+            if let Some(twice) = folder.packages.iter().find(|entry| !names.insert(entry.file())) {
+                let (folder, file) = (name.clone(), twice.file().to_owned());
+                return Err(ComposeError::TwoFiles { id: self.id, folder, file });
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, root: &Path, engine: &Engine) -> Result<(), ComposeError> {
+        self.check_names()?;
+        for (name, folder) in &self.folders {
+            let (packages, extras) = (&folder.packages, &folder.extras);
+            let place = root.join(name);
+            let (written, lines) = std::thread::scope(|scope| {
+                let lines = scope.spawn(|| manifest::package_lines(packages));
+                let written = engine.write(&place, packages, extras, self.revision, self.compression);
+                (written, lines.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
+            let written = written.map_err(|why| self.failed(name, folder, why))?;
+            manifest::write(root, self.id, name, &lines, &written)?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, name: &str, folder: &Folder, why: EngineError) -> ComposeError {
+        let id = self.id;
+        let file = match &why {
+            EngineError::Missing(digest) | EngineError::Package { digest, .. } => {
+                folder.packages.iter().find(|entry| entry.digest() == digest)
+            }
+            EngineError::Extra { .. } | EngineError::Disk(_) => None,
+        };
+        match (file.map(|entry| entry.file().to_owned()), why) {
+            (Some(file), why) => ComposeError::Package { id, file, why },
+            (None, EngineError::Disk(error)) => ComposeError::Disk(error),
+            (None, why) => ComposeError::Metadata { id, folder: name.to_owned(), why },
+        }
+    }
+}
+
+/// The name of the directory of a snapshot as the public gets it, below the staging directory.
+#[must_use]
+pub fn public_name(id: SnapshotId) -> String {
+    format!("{id}{PUBLIC}")
+}
+
+/// The snapshot a directory below the staging directory is of, complete as it is; `None` for what is none.
+#[must_use]
+pub fn staged_id(name: &str) -> Option<SnapshotId> {
+    name.strip_suffix(PUBLIC).unwrap_or(name).parse().ok()
+}
+
+/// Removes a composed snapshot from the staging directory. What is left when that is broken off is not taken for complete.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn discard(staged: &Path) -> Result<(), FileError> {
+    let mut name = staged.file_name().unwrap_or_default().to_owned();
+    name.push(PARTIAL);
+    let partial = staged.with_file_name(name);
+    remove_tree(&partial)?;
+    match fs::rename(staged, &partial) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.at("rename a directory to", &partial).and_then(|()| remove_tree(&partial)),
+    }
 }
 
 /// Removes what composers that died have left in the staging directory. What a living one, of this process or another, is
@@ -94,43 +248,21 @@ pub fn clean(staging: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Lays out `<staging>/<snapshot id>/<folder>/{Packages,repodata}` for each of [`manifest::folder_names`], and gives its
-/// path. The metadata's revision is the snapshot's time in milliseconds. `timeout` is for each folder's metadata. It may be
-/// repeated, also by two processes at once: a complete one is left as it is.
+/// Lays out `<staging>/<name>` as planned, flushed to the disk, and gives its path. It may be repeated, also by two processes
+/// at once: a complete one is left as it is.
 ///
 /// # Errors
-/// [`ComposeError`]; nothing is left under the snapshot's name then.
-pub async fn compose(
-    staging: &Path,
-    artifacts: &Artifacts,
-    snapshot: &Snapshot,
-    arches: &[Arch],
-    timeout: Duration,
-) -> Result<PathBuf, ComposeError> {
-    let (id, complete) = (snapshot.id, staging.join(snapshot.id.to_string()));
-    if complete.is_dir() {
-        return Ok(complete);
-    }
-    let mut folders: BTreeMap<String, Vec<Rpm>> =
-        manifest::folder_names(arches).map(|name| (name, Vec::new())).collect();
-    for (name, rpms) in snapshot.folders(arches) {
-        folders.entry(name).or_default().extend(rpms.into_iter().cloned());
-    }
-    let (staging, artifacts) = (staging.to_owned(), artifacts.clone());
-    let (partial, folders) = blocking(move || {
-        let partial = Partial::create(&staging, id)?;
-        link_packages(partial.path(), &artifacts, id, &folders)?;
-        Ok::<_, ComposeError>((partial, folders))
-    })
-    .await?;
-    let revision = snapshot.created.millis().max(0).to_string();
-    for name in folders.keys() {
-        create_metadata(&partial.path().join(name), id, name, &revision, timeout).await?;
-    }
+/// [`ComposeError`]; nothing is left under the name then.
+pub async fn compose(staging: &Path, engine: &Engine, plan: Plan) -> Result<PathBuf, ComposeError> {
+    let (staging, engine) = (staging.to_owned(), engine.clone());
     blocking(move || {
-        manifest::write(partial.path(), id, &folders)?;
-        // The packages were flushed when they entered the artifact store.
-        sync_tree(partial.path(), &|path| path.extension().is_none_or(|extension| extension != "rpm"))?;
+        let complete = staging.join(&plan.name);
+        if complete.is_dir() {
+            return Ok(complete);
+        }
+        let partial = Partial::create(&staging, &plan.name)?;
+        plan.write(partial.path(), &engine)?;
+        sync_tree(partial.path())?;
         partial.complete(&complete)?;
         Ok(complete)
     })
@@ -144,19 +276,19 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(staging: &Path, id: SnapshotId) -> Result<Self, FileError> {
+    fn create(staging: &Path, name: &str) -> Result<Self, FileError> {
         ensure_dir(staging)?;
         loop {
             // Another process that starts may take it for a leftover before it is locked, and remove it.
-            let partial = Self::create_once(staging, id)?;
+            let partial = Self::create_once(staging, name)?;
             if partial.path().is_dir() {
                 return Ok(partial);
             }
         }
     }
 
-    fn create_once(staging: &Path, id: SnapshotId) -> Result<Self, FileError> {
-        let prefix = format!("{id}.");
+    fn create_once(staging: &Path, name: &str) -> Result<Self, FileError> {
+        let prefix = format!("{name}.");
         let dir = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(PARTIAL)
@@ -181,65 +313,6 @@ impl Partial {
         let _ = self.dir.keep();
         sync_dir(complete.parent().unwrap_or(complete))
     }
-}
-
-fn link_packages(
-    root: &Path,
-    artifacts: &Artifacts,
-    id: SnapshotId,
-    folders: &BTreeMap<String, Vec<Rpm>>,
-) -> Result<(), ComposeError> {
-    for (name, rpms) in folders {
-        let folder = root.join(name);
-        ensure_dir(&folder)?;
-        for rpm in rpms {
-            let file = rpm.file.clone();
-            if !rpm.nevra.is_sound() || rpm.nevra.file_name() != file {
-                return Err(ComposeError::BadFile { id, file });
-            }
-            let path = folder.join(manifest::package_path(rpm));
-            if path.exists() {
-                return Err(ComposeError::TwoFiles { id, folder: name.clone(), file });
-            }
-            if let Some(parent) = path.parent() {
-                ensure_dir(parent)?;
-            }
-            artifacts.link_to(&rpm.digest, &path).map_err(|why| ComposeError::Artifact { id, file, why })?;
-        }
-    }
-    Ok(())
-}
-
-async fn create_metadata(
-    folder: &Path,
-    id: SnapshotId,
-    name: &str,
-    revision: &str,
-    timeout: Duration,
-) -> Result<(), ComposeError> {
-    let mut command = Command::new("createrepo_c");
-    command
-        .args(["--quiet", "--no-database", "--checksum", "sha256", "--error-exit-val"])
-        // Debian 12's createrepo_c knows no zstd, and every client reads gzip. Names with checksums keep the files of
-        // one snapshot apart from those of the next in caches.
-        .args(["--general-compress-type", "gz", "--unique-md-filenames"])
-        .args(["--revision", revision, "--"])
-        .arg(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = match tokio::time::timeout(timeout, command.output()).await {
-        Ok(output) => output.at("run createrepo_c in", folder)?,
-        Err(_) => {
-            let seconds = timeout.as_secs();
-            return Err(ComposeError::TimedOut { id, folder: name.to_owned(), seconds });
-        }
-    };
-    if output.status.success() && folder.join("repodata/repomd.xml").is_file() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let said = words.lines().last().unwrap_or("it gave no reason").chars().take(300).collect();
-    Err(ComposeError::Createrepo { id, folder: name.to_owned(), said })
 }
 
 #[cfg(test)]

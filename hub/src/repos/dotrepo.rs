@@ -2,6 +2,8 @@
 
 use farm::sig::{Project, Stage};
 
+use crate::signing::publish::{KEYS, key_file};
+
 /// dnf's priority of the farm's repos, before the 99 of everything that has none: a SIG's package is preferred to the
 /// distribution's of the same name.
 const PRIORITY: u32 = 90;
@@ -20,65 +22,56 @@ pub fn public_path(project: &Project, stage: Stage, folder: &str) -> Option<Stri
 }
 
 /// The text of `/etc/yum.repos.d/<tag>.repo`: the repo, and those with its sources and debuginfo, which whoever wants them
-/// turns on. `base_url` is where the public root is served; `arch` is an architecture, or `None` to let dnf fill its own
-/// in. `None` for candidates, which are not public.
+/// turns on. `hub` is the hub's own address; `arch` is an architecture, or `None` to let dnf fill its own in. `None` for
+/// candidates, which are not public.
+///
+/// Packages and metadata must be signed with the SIG's key. It names a metalink and no moving address: see [`super::metalink`].
 #[must_use]
 pub fn repo_file(
     project: &Project,
     stage: Stage,
-    base_url: &str,
+    hub: &str,
     arch: Option<farm::arch::Arch>,
 ) -> Option<String> {
-    let arch = arch.map_or("$basearch", farm::arch::Arch::as_str);
-    let sections = [
-        section(project, stage, base_url, arch, ("", "", true))?,
-        section(project, stage, base_url, "source", ("-source", ", sources", false))?,
-        section(project, stage, base_url, &format!("debug-{arch}"), ("-debuginfo", ", debuginfo", false))?,
-    ];
-    Some(sections.join("\n"))
-}
-
-/// One repo: what is added to its id and to its name, and whether it is turned on.
-fn section(
-    project: &Project,
-    stage: Stage,
-    base_url: &str,
-    folder: &str,
-    (suffix, what, enabled): (&str, &str, bool),
-) -> Option<String> {
-    let path = public_path(project, stage, folder)?;
     // People who test want what was built just now; people in production want few downloads.
     let expire = match stage {
-        Stage::Candidate | Stage::Testing => "5m",
+        Stage::Candidate => return None,
+        Stage::Testing => "5m",
         Stage::Release => "6h",
     };
-    Some(format!(
-        "[{tag}{suffix}]\n\
-         name=SIG {sig}: {project} {release} for {dist} ({stage}{what})\n\
-         baseurl={base}/{path}/\n\
-         enabled={enabled}\n\
-         gpgcheck=0\n\
-         metadata_expire={expire}\n\
-         priority={PRIORITY}\n\
-         skip_if_unavailable=0\n",
-        tag = project.tag(stage),
-        sig = project.sig,
-        project = project.name,
-        release = project.release,
-        dist = project.dist_folder(),
-        base = base_url.trim_end_matches('/'),
-        enabled = u8::from(enabled),
-    ))
+    let hub = hub.trim_end_matches('/');
+    let arch = arch.map_or("$basearch", farm::arch::Arch::as_str);
+    let (tag, sig, dist) = (project.tag(stage), &project.sig, project.dist_folder());
+    let name = format!("SIG {sig}: {} {} for {dist} ({stage}", project.name, project.release);
+    let key = key_file(sig);
+    let section = |(suffix, what, folder, enabled): (&str, &str, &str, bool)| {
+        let enabled = u8::from(enabled);
+        format!(
+            "[{tag}{suffix}]\n\
+             name={name}{what})\n\
+             metalink={hub}/metalink?repo={tag}&folder={folder}\n\
+             enabled={enabled}\n\
+             gpgcheck=1\n\
+             repo_gpgcheck=1\n\
+             gpgkey={hub}/repos/{KEYS}/{key}\n\
+             metadata_expire={expire}\n\
+             priority={PRIORITY}\n\
+             skip_if_unavailable=0\n"
+        )
+    };
+    let debug = format!("debug-{arch}");
+    let sections = [
+        ("", "", arch, true),
+        ("-source", ", sources", "source", false),
+        ("-debuginfo", ", debuginfo", debug.as_str(), false),
+    ];
+    Some(sections.map(section).join("\n"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-    use std::time::Duration;
-
     use super::*;
-    use crate::repos::compose::compose;
-    use crate::repos::samples::{Bench, X86, gluster};
+    use crate::repos::samples::gluster;
 
     #[test]
     fn paths_follow_centos() {
@@ -93,56 +86,21 @@ mod tests {
     }
 
     #[test]
-    fn a_repo_file_names_the_moving_repo() {
+    fn a_repo_file_names_no_moving_address_and_wants_signatures() {
         let text = repo_file(&gluster(), Stage::Testing, "http://farm:8080/", None).unwrap();
         assert!(text.starts_with("[storage9s-gluster-11-testing]\n"), "{text}");
-        let baseurl = "\nbaseurl=http://farm:8080/buildlogs/centos/9-stream/storage/$basearch/gluster-11/\n";
-        assert!(text.contains(baseurl), "{text}");
-        assert_eq!(repo_file(&gluster(), Stage::Candidate, "http://farm:8080", None), None);
-    }
-
-    /// A client that has this file and nothing else, and turns on what `extra` says.
-    fn dnf(root: &std::path::Path, extra: &[&str]) -> Vec<String> {
-        let output = Command::new("dnf")
-            .args(["--quiet", "--releasever=9", "--forcearch=x86_64"])
-            .arg(format!("--installroot={}", root.join("root").display()))
-            .arg(format!("--setopt=reposdir={}", root.join("repos").display()))
-            .arg(format!("--setopt=cachedir={}", root.join("cache").display()))
-            .args(extra)
-            .args(["repoquery", "--qf", "%{repoid} %{name}.%{arch}"])
-            .output()
-            .expect("dnf must be installed (Debian: apt install dnf)");
-        assert!(output.status.success(), "dnf: {}", String::from_utf8_lossy(&output.stderr));
-        let mut lines: Vec<String> =
-            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-        lines.sort();
-        lines
-    }
-
-    #[tokio::test]
-    async fn dnf_finds_sources_and_debuginfo_when_they_are_turned_on() {
-        let mut bench = Bench::new();
-        let (project, stage) = (gluster(), Stage::Testing);
-        let hello = bench.hello("2.10").await;
-        let snapshot = bench.snapshot(&project.tag(stage), None, &[hello]);
-        let patient = Duration::from_secs(60);
-        let composed = compose(&bench.staging(), &bench.artifacts, &snapshot, &X86, patient).await.unwrap();
-        let root = bench.dir.path();
-        for folder in ["x86_64", "debug-x86_64", "source"] {
-            let path = root.join("public").join(public_path(&project, stage, folder).unwrap());
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::os::unix::fs::symlink(composed.join(folder), path).unwrap();
+        let metalink = "\nmetalink=http://farm:8080/metalink?repo=storage9s-gluster-11-testing&folder=";
+        for folder in ["$basearch", "source", "debug-$basearch"] {
+            assert!(text.contains(&format!("{metalink}{folder}\n")), "{text}");
         }
-        let text = repo_file(&project, stage, &format!("file://{}/public", root.display()), None).unwrap();
-        std::fs::create_dir(root.join("repos")).unwrap();
-        std::fs::write(root.join("repos/gluster.repo"), text).unwrap();
-        let tag = project.tag(stage);
-        let binary = [format!("{tag} hello-doc.noarch"), format!("{tag} hello.x86_64")];
-        assert_eq!(dnf(root, &[]), binary);
-        let extra = [format!("{tag}-debuginfo hello-debuginfo.x86_64"), format!("{tag}-source hello.src")];
-        assert_eq!(
-            dnf(root, &["--enablerepo=*-source", "--enablerepo=*-debuginfo"]),
-            [&binary[..], &extra].concat()
-        );
+        for line in
+            ["gpgcheck=1", "repo_gpgcheck=1", "gpgkey=http://farm:8080/repos/keys/RPM-GPG-KEY-storage"]
+        {
+            assert_eq!(text.lines().filter(|own| *own == line).count(), 3, "{text}");
+        }
+        assert!(!text.contains("baseurl"), "{text}");
+        assert_eq!(repo_file(&gluster(), Stage::Candidate, "http://farm:8080", None), None);
+        let fixed = repo_file(&gluster(), Stage::Release, "x", Some(farm::arch::Arch::S390x)).unwrap();
+        assert!(fixed.contains("&folder=debug-s390x\n") && !fixed.contains('$'), "{fixed}");
     }
 }

@@ -2,7 +2,11 @@
 
 pub mod compose;
 pub mod dotrepo;
+pub mod engine;
 pub mod manifest;
+pub mod metalink;
 pub mod publish;
+mod repomd;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
+pub mod verify;

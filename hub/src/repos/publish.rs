@@ -2,16 +2,21 @@
 //! step may be repeated: after a crash between any two of them, doing all again leads to the same end.
 //!
 //! ```text
-//! snap/<snapshot id>/<folder>/{Packages,repodata}
+//! snap/<snapshot id>/<folder>/repodata
+//! snap/<snapshot id>/<folder>/Packages                      -> ../../../pool/<tag>/<folder>/Packages
+//! pool/<tag>/<folder>/Packages/<letter>/<digest>/<package>
 //! live/<tag>                                                -> ../snap/<snapshot id>
 //! buildlogs/centos/<dist>/<sig>/<folder>/<project>-<release> -> ../../../../../live/<testing tag>/<folder>
 //! mirror/SIGs/<dist>/<sig>/<folder>/<project>-<release>      -> ../../../../../live/<release tag>/<folder>
 //! ```
 
 mod error;
+mod pool;
+mod removal;
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,30 +25,36 @@ use farm::ids::SnapshotId;
 use farm::sig::{Project, Stage, split_tag};
 
 pub use error::PublishError;
+pub use removal::Hold;
 
+use self::pool::Place;
 use super::dotrepo::public_path;
-use super::manifest::is_folder;
+use super::manifest::{self, is_folder};
+use crate::artifacts::Artifacts;
 use crate::files::{
-    At as _, FileError, blocking, ensure_dir, link_or_copy, remove_tree, swap_link, sync_dir, sync_parent,
-    sync_tree,
+    At as _, FileError, blocking, ensure_dir, link_or_copy, remove_tree, swap_link, sync_tree,
 };
+
+/// The extension of a snapshot that is being copied.
+const PARTIAL: &str = "partial";
 
 /// A directory of live snapshots: the public root, or the candidate repos that builds and tests use. Clones are the same
 /// one. It is the only writer below its root.
 #[derive(Debug, Clone)]
 pub struct SnapshotTree {
     root: Arc<Path>,
+    artifacts: Artifacts,
 }
 
 impl SnapshotTree {
-    /// Opens a tree, creating it where there is none.
+    /// Opens a tree whose packages are in this store, creating it where there is none.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn open(root: &Path) -> Result<Self, FileError> {
+    pub fn open(root: &Path, artifacts: &Artifacts) -> Result<Self, FileError> {
         ensure_dir(&root.join("snap"))?;
         ensure_dir(&root.join("live"))?;
-        Ok(Self { root: root.into() })
+        Ok(Self { root: root.into(), artifacts: artifacts.clone() })
     }
 
     /// Its root, to be served to whom it is for.
@@ -82,7 +93,7 @@ impl SnapshotTree {
         let (tree, tag, staged) = (self.clone(), tag.to_owned(), staged.to_owned());
         blocking(move || {
             let _lock = tree.lock()?;
-            tree.bring(id, &staged)?;
+            tree.bring(&tag, id, &staged)?;
             Ok(tree.point(&tag, id)?)
         })
         .await
@@ -113,7 +124,7 @@ impl SnapshotTree {
             if live != base && live != Some(id) {
                 return Err(PublishError::Moved { tag, base: shown(base), live: shown(live) });
             }
-            tree.bring(id, &staged)?;
+            tree.bring(&tag, id, &staged)?;
             Ok(tree.link_public_paths(id, &project, stage)?)
         })
         .await
@@ -125,12 +136,12 @@ impl SnapshotTree {
     /// # Errors
     /// [`PublishError::NotComposed`] when the snapshot is not in the tree, [`PublishError::Disk`].
     pub async fn follow(&self, tag: &str, id: SnapshotId) -> Result<(), PublishError> {
-        if !self.contains(id) {
-            return Err(PublishError::NotComposed(id));
-        }
         let (tree, tag) = (self.clone(), tag.to_owned());
         blocking(move || {
             let _lock = tree.lock()?;
+            if !tree.contains(id) {
+                return Err(PublishError::NotComposed(id));
+            }
             Ok(tree.point(&tag, id)?)
         })
         .await
@@ -147,23 +158,6 @@ impl SnapshotTree {
         Ok(ids)
     }
 
-    /// Removes a snapshot that is not live. Clients act on metadata up to 48 hours old: the caller has waited.
-    ///
-    /// # Errors
-    /// [`PublishError::Live`], [`PublishError::Disk`].
-    pub async fn remove(&self, id: SnapshotId) -> Result<(), PublishError> {
-        let tree = self.clone();
-        blocking(move || {
-            let _lock = tree.lock()?;
-            let tags = names_in(&tree.root.join("live"))?;
-            if let Some(tag) = tags.into_iter().find(|tag| tree.live(tag) == Some(id)) {
-                return Err(PublishError::Live { id, tag });
-            }
-            Ok(remove_tree(&tree.dir(id))?)
-        })
-        .await
-    }
-
     fn pointer(&self, tag: &str) -> PathBuf {
         self.root.join("live").join(tag)
     }
@@ -176,26 +170,33 @@ impl SnapshotTree {
         Ok(file)
     }
 
-    /// Step 1: the snapshot is in the tree.
-    fn bring(&self, id: SnapshotId, staged: &Path) -> Result<(), PublishError> {
+    /// Step 1: the snapshot is in the tree with its packages, durably. Until this has come to its end nothing may point at it:
+    /// a power cut in the middle leaves whatever the disk liked to keep, and all of it is done again.
+    fn bring(&self, tag: &str, id: SnapshotId, staged: &Path) -> Result<(), PublishError> {
         let dir = self.dir(id);
+        let place = if dir.is_dir() { &dir } else { staged };
+        if !place.is_dir() {
+            return Err(PublishError::NotComposed(id));
+        }
+        let live = self.live(tag).filter(|live| self.contains(*live)).map(|live| (live, self.dir(live)));
+        let base = live.as_ref().map(|(id, dir)| Place { id: *id, dir });
+        let mut changed = pool::stock(&self.root, &self.artifacts, tag, Place { id, dir: place }, base)?;
         if !dir.is_dir() {
             match fs::rename(staged, &dir) {
-                Ok(()) => sync_parent(staged)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(PublishError::NotComposed(id));
-                }
+                Ok(()) => changed.extend(staged.parent().map(Path::to_owned)),
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    let partial = dir.with_extension("partial");
+                    let partial = dir.with_extension(PARTIAL);
                     remove_tree(&partial)?;
                     copy_tree(staged, &partial)?;
-                    sync_tree(&partial, &|_| true)?;
+                    sync_tree(&partial)?;
                     fs::rename(&partial, &dir).at("rename a directory to", &dir)?;
                 }
                 Err(error) => Err(error).at("rename a directory to", &dir)?,
             }
         }
-        sync_parent(&dir)?;
+        changed.extend(manifest::folders_of(&dir)?.iter().map(|folder| dir.join(folder)));
+        changed.extend(dir.parent().map(Path::to_owned));
+        pool::flush(&self.root, &changed)?;
         // A copy across file systems, or a compose repeated after the move, leaves the staged one.
         Ok(remove_tree(staged)?)
     }
@@ -217,6 +218,9 @@ impl SnapshotTree {
 
     /// Step 3: the tag points to it.
     fn point(&self, tag: &str, id: SnapshotId) -> Result<(), FileError> {
+        if let Some(before) = self.live(tag).filter(|before| *before != id && self.contains(*before)) {
+            self.touch(before)?;
+        }
         swap_link(&self.pointer(tag), &Path::new("../snap").join(id.to_string()))
     }
 }
@@ -245,9 +249,15 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
     ensure_dir(to)?;
     for name in names_in(from)? {
         let (source, target) = (from.join(&name), to.join(&name));
-        if source.is_dir() { copy_tree(&source, &target)? } else { link_or_copy(&source, &target)? }
+        if let Ok(leads_to) = fs::read_link(&source) {
+            symlink(leads_to, &target).at("create the link", &target)?;
+        } else if source.is_dir() {
+            copy_tree(&source, &target)?;
+        } else {
+            link_or_copy(&source, &target)?;
+        }
     }
-    sync_dir(to)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -35,6 +35,10 @@ async fn every_write_needs_a_token() {
         "promotions".to_owned(),
         format!("promotions/{id}/approve"),
         format!("promotions/{id}/withdraw"),
+        format!("promotions/{id}/waivers"),
+        format!("waivers/{id}/revoke"),
+        "rollbacks".to_owned(),
+        "withdrawals".to_owned(),
         "sigs/plan".to_owned(),
         "sigs/apply".to_owned(),
         "pushes".to_owned(),
@@ -136,7 +140,12 @@ async fn targets_and_tags_say_where_repos_are() {
     assert_eq!(tag["stage"], "testing");
     let repo = bench.http.get(tag["repo_file"].as_str().unwrap()).send().await.unwrap();
     let text = repo.text().await.unwrap();
-    assert!(text.contains(&format!("baseurl={}", tag["baseurl"].as_str().unwrap())), "{text}");
+    let metalink = "/metalink?repo=demo9s-hello-1-testing&folder=$basearch\n";
+    assert!(text.contains(&format!("metalink={}{metalink}", bench.hub.config.public_url)), "{text}");
+    assert!(
+        tag["baseurl"].as_str().unwrap().ends_with("/buildlogs/centos/9-stream/demo/$basearch/hello-1/"),
+        "{tag}"
+    );
     let candidate = bench.get("/api/v1/repos/demo9s-hello-1-candidate.repo").send().await.unwrap();
     problem(candidate, 404, "not-found").await;
 }

@@ -73,6 +73,20 @@ async fn a_stale_token_is_refused_for_every_verb() {
 }
 
 #[tokio::test]
+async fn a_token_opens_nothing_after_its_lease_but_may_renew_it_or_end() {
+    let bench = Bench::with(|config| config.patience.lease_ms = 0).await;
+    let work = bench.building().await;
+    for (verb, answer) in every_verb(&bench, &work, TOKEN).await {
+        match verb.as_str() {
+            "beat" => assert_eq!(answer.status(), 200),
+            "finish" => assert_eq!(answer.status(), 204, "what was done while nobody could hear it counts"),
+            _ => drop(problem(answer, 503, "lease-over").await),
+        }
+    }
+    assert!(bench.hub.db.read().await.unwrap().artifacts_of(work.job, 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_finish_may_be_repeated_and_nothing_comes_after_it() {
     let bench = Bench::open().await;
     let work = bench.building().await;
@@ -137,24 +151,35 @@ async fn only_what_the_recipe_names_is_given() {
     problem(get(format!("inputs/{foreign}")).await.unwrap(), 404, "not-found").await;
     problem(get("inputs/..%2F..%2Fledger".into()).await.unwrap(), 404, "not-found").await;
 
+    // The packages of a snapshot are in the store; what its manifest does not list is not given, whatever else is there.
+    let package = bench.hub.artifacts.put_bytes(b"a package").await.unwrap().digest;
+    let package_path = "Packages/h/0123456789abcdef/hello-1-1.x86_64.rpm";
     let lay_out = |id: SnapshotId, content: &str| {
         let snapshot = bench.hub.staging.join(id.to_string());
         std::fs::create_dir_all(snapshot.join("x86_64/repodata")).unwrap();
         std::fs::create_dir_all(snapshot.join("manifests")).unwrap();
         std::fs::write(snapshot.join("x86_64/repodata/repomd.xml"), content).unwrap();
-        let file = json!({"path": "repodata/repomd.xml", "digest": Digest::of(content.as_bytes()), "size": content.len()});
-        let manifest = json!({"id": id, "files": [file]});
-        std::fs::write(snapshot.join("manifests/x86_64.json"), manifest.to_string()).unwrap();
+        let (digest, size) = (Digest::of(content.as_bytes()), content.len());
+        let files = format!("{package} 9 {package_path}\n{digest} {size} repodata/repomd.xml\n");
+        std::fs::write(snapshot.join("manifests/x86_64"), format!("grange-manifest 1 {id}\n{files}"))
+            .unwrap();
     };
     let other: SnapshotId = bench.hub.mint();
     lay_out(work.snapshot, "<repomd/>");
     lay_out(other, "<secret/>");
     let at = |id: SnapshotId, rest: &str| format!("snapshots/{id}{rest}");
     let manifest: Value = get(at(work.snapshot, "?arch=x86_64")).await.unwrap().json().await.unwrap();
-    assert_eq!(manifest["files"][0]["path"], "repodata/repomd.xml");
+    assert_eq!(manifest["files"][0]["path"], package_path);
+    assert_eq!(manifest["files"][1]["path"], "repodata/repomd.xml");
     let file = get(at(work.snapshot, "/files/repodata/repomd.xml?arch=x86_64")).await.unwrap();
     assert_eq!(file.text().await.unwrap(), "<repomd/>");
+    let file = get(at(work.snapshot, &format!("/files/{package_path}?arch=x86_64"))).await.unwrap();
+    assert_eq!(file.text().await.unwrap(), "a package");
+    let unlisted = format!("/files/Packages/h/{}/hello-1-1.x86_64.rpm?arch=x86_64", &package.as_str()[..16]);
+    let elsewhere = format!("/files/{package_path}?arch=aarch64");
     for (id, rest) in [
+        (work.snapshot, unlisted.as_str()),
+        (work.snapshot, elsewhere.as_str()),
         (other, "?arch=x86_64"),
         (other, "/files/repodata/repomd.xml?arch=x86_64"),
         (work.snapshot, "?arch=aarch64"),

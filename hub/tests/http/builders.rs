@@ -17,6 +17,7 @@ fn presence(bench: &Bench, name: &str, born: Stamp) -> Presence {
         builder: name.to_owned(),
         born,
         clock: bench.hub.now(),
+        count: 0,
         version: "1.2.3".to_owned(),
         arches: vec![farm::arch::Arch::X86_64],
         emulated: vec![farm::arch::Arch::S390x],

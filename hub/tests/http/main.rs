@@ -11,5 +11,6 @@ mod git;
 mod logs;
 mod lookaside;
 mod pages;
+mod promotions;
 mod pushes;
 mod status;

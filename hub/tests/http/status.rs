@@ -5,8 +5,9 @@ use farm::digest::Digest;
 use farm::ids::{PromotionId, SnapshotId};
 use farm::job::Event;
 use farm::outcome::Outcome;
-use farm::promotion::{Promotion, PromotionState};
+use farm::promotion::{Approval, Course, Promotion, PromotionState};
 use farm::sig::Stage;
+use farm::stamp::Stamp;
 
 use crate::bench::{Bench, TOKEN};
 
@@ -35,8 +36,13 @@ async fn what_waits_what_went_wrong_and_what_needs_a_person_is_said() {
         builds: Vec::new(),
         nvrs: vec!["hello-1-1".to_owned()],
         by: "ada".to_owned(),
-        approver: approver.map(str::to_owned),
+        remove: Vec::new(),
+        stack: None,
+        course: Course::Forward,
+        confirmed: false,
+        approvals: approver.into_iter().map(|by| Approval { by: by.to_owned(), at: Stamp::ZERO }).collect(),
         suites: Default::default(),
+        base: None,
         created: bench.hub.now(),
         state: PromotionState::Ready { snapshot: bench.hub.mint::<SnapshotId>() },
     };

@@ -101,6 +101,7 @@ impl Builder {
             draining: false,
             born: self.born,
             clock: now,
+            count: 0,
             version: String::new(),
             emulated: self.emulated.clone(),
             memory_mb: self.memory_mb,

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use farm::digest::Digest;
 use farm::job::{Effect, Event};
 use farm::message::Presence;
 use farm::outcome::Outcome;
@@ -201,8 +202,13 @@ impl World {
                     let presence = Presence { clock: self.now, ..presence };
                     let silent = Duration::from_millis(self.config.silent_ms);
                     let mut tx = self.parts.db.write().await.unwrap();
+                    let secret = Digest::of(presence.builder.as_bytes());
+                    if tx.builder(&presence.builder).await.unwrap().is_none() {
+                        tx.admit_builder(&presence.builder, &secret).await.unwrap();
+                    }
                     let reported =
-                        tx.report(presence, self.now, silent, &self.config.patience).await.unwrap();
+                        tx.report(presence, &secret, self.now, silent, &self.config.patience).await;
+                    let reported = reported.unwrap().unwrap();
                     tx.commit().await.unwrap();
                     self.tally.forgotten += reported.forgotten.len() as u64;
                     self.changed |= !reported.forgotten.is_empty();

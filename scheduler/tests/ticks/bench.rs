@@ -66,9 +66,13 @@ impl Bench {
         let presence = Presence { clock: now, ..presence };
         let silent = std::time::Duration::from_millis(self.config.silent_ms);
         let mut tx = self.parts.db.write().await.unwrap();
-        let reported = tx.report(presence, now, silent, &self.config.patience).await.unwrap();
+        let secret = Digest::of(presence.builder.as_bytes());
+        if tx.builder(&presence.builder).await.unwrap().is_none() {
+            tx.admit_builder(&presence.builder, &secret).await.unwrap();
+        }
+        let reported = tx.report(presence, &secret, now, silent, &self.config.patience).await.unwrap();
         tx.commit().await.unwrap();
-        reported
+        reported.unwrap()
     }
 
     pub(crate) async fn insert(&self, jobs: &[Job]) {
@@ -109,6 +113,7 @@ pub(crate) fn presence(name: &str, slots: u32) -> Presence {
         draining: false,
         born: ::farm::stamp::Stamp::ZERO,
         clock: later(0),
+        count: 0,
         version: String::new(),
         emulated: Vec::new(),
         memory_mb: 1 << 20,

@@ -87,12 +87,13 @@ async fn main() -> anyhow::Result<()> {
 
 async fn serve(arguments: Arguments, db: Db, target: &str, token: &str) -> anyhow::Result<()> {
     let Arguments { data, port, slots, engine, command, amqp, .. } = arguments;
-    let bus = match amqp {
-        // Two benches on one broker must not take each other's offers.
-        Some(url) => {
-            let prefix = format!("bench-{}.", std::process::id());
-            Bus::connect(&AmqpConfig { url, prefix, ..AmqpConfig::default() })?
-        }
+    // Two benches on one broker must not take each other's offers.
+    let broker = amqp.map(|url| {
+        let prefix = format!("bench-{}.", std::process::id());
+        AmqpConfig { url, prefix, ..AmqpConfig::default() }
+    });
+    let bus = match &broker {
+        Some(config) => Bus::connect(config)?,
         None => Bus::local(),
     };
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -112,6 +113,7 @@ async fn serve(arguments: Arguments, db: Db, target: &str, token: &str) -> anyho
         name: identity.name().to_owned(),
         ..builder::Config::default()
     };
+    let name = identity.name().to_owned();
     let engine = match &*engine {
         "dummy" => Engine::Dummy(Dummy::new(move |_, step| play(step, &command))),
         address => Engine::connect(address)?,
@@ -136,6 +138,9 @@ async fn serve(arguments: Arguments, db: Db, target: &str, token: &str) -> anyho
         stop.send_replace(true);
     };
     let (ended, ()) = tokio::join!(roles, told);
+    if let Some(AmqpConfig { url, prefix, .. }) = &broker {
+        tests::wipe(url, prefix, &[&name]).await;
+    }
     ended.map(drop)
 }
 
@@ -143,7 +148,8 @@ async fn serve(arguments: Arguments, db: Db, target: &str, token: &str) -> anyho
 fn play(step: Step, command: &str) -> Script {
     match step {
         Step::Build => {
-            let ran = Command::new("/bin/sh").args(["-c", command]).status();
+            // A real engine is another process: waiting for it must not keep the farm's other work from this thread.
+            let ran = tokio::task::block_in_place(|| Command::new("/bin/sh").args(["-c", command]).status());
             let code = ran.ok().and_then(|status| status.code()).unwrap_or(-1);
             Script::default().exits(code.into()).puts_out("noop-1-1.noarch.rpm", "nothing")
         }

@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
     let identity =
         builder::Identity::obtain(&config, stopped.clone()).await?.context("it was told to stop")?;
     let config = builder::Config { name: identity.name().to_owned(), ..config };
-    let bus = Bus::connect(&AmqpConfig {
+    let bus = Bus::connect_as_builder(&AmqpConfig {
         url: amqp,
         prefix,
         heartbeat_seconds: heartbeat,

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use super::process::{Process, free_port};
 use super::yard::{self, Yard};
+use crate::farm::SIGNER_BITS;
 use crate::packages::{Behaviour, Package};
 use crate::proxy::Proxy;
 use crate::services::{psql, wipe};
@@ -45,6 +46,10 @@ pub struct Ground {
     pub ledger: String,
     /// The broker.
     pub amqp: String,
+    /// What the names of everything on the broker begin with.
+    prefix: String,
+    /// Is each process a user of its own on the broker?
+    own_users: bool,
     shared: Option<(String, String)>,
 }
 
@@ -59,7 +64,9 @@ impl Ground {
         psql(&server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         psql(&server, &format!("CREATE DATABASE {name}"));
         let ledger = format!("{base}/{name}");
-        Some(Ground { name, ledger, amqp: amqp.clone(), shared: Some((server, amqp)) })
+        let prefix = format!("{name}.");
+        let shared = Some((server, amqp.clone()));
+        Some(Ground { name, ledger, amqp, prefix, own_users: false, shared })
     }
 
     /// The same with another broker, which is the story's own.
@@ -67,6 +74,25 @@ impl Ground {
     pub fn with_broker(mut self, amqp: String) -> Ground {
         self.amqp = amqp;
         self
+    }
+
+    /// The same with the users of [`super::definitions`] on the broker, whose rights are to names that begin as a site's do.
+    #[must_use]
+    pub fn with_own_users(mut self) -> Ground {
+        self.prefix = AmqpConfig::default().prefix;
+        self.own_users = true;
+        self
+    }
+
+    /// The broker, as this user is to reach it.
+    #[must_use]
+    pub fn amqp_as(&self, user: &str) -> String {
+        if !self.own_users {
+            return self.amqp.clone();
+        }
+        let mut url: url::Url = self.amqp.parse().expect("an address");
+        url.set_username(user).and_then(|()| url.set_password(Some(user))).expect("an address with a user");
+        url.into()
     }
 
     /// The same with another database, which is the story's own.
@@ -157,6 +183,8 @@ pub struct ProcessFarm {
     pub hubs: Vec<Process>,
     /// `grange scheduler`, twice.
     pub schedulers: Vec<Process>,
+    /// `grange signer`.
+    pub signer: Process,
     /// The builders.
     pub builders: Vec<Process>,
     /// The one address before both hubs, for everybody but builders.
@@ -194,10 +222,12 @@ impl ProcessFarm {
         let hub_addresses: Vec<SocketAddr> =
             (0..2).map(|_| SocketAddr::from(([127, 0, 0, 1], free_port()))).collect();
         let (front, back) = (Proxy::to(&hub_addresses).await, Proxy::to(&hub_addresses).await);
-        std::fs::write(path.join("grange.toml"), configuration(&ground, &setup, &data, &front))
+        std::fs::write(path.join("signer-token"), "the signer's token").expect("a file");
+        std::fs::write(path.join("grange.toml"), configuration(&ground, &setup, &path, &front))
             .expect("a file");
         let role = |name: &str, role: &str| {
             Process::new(name, &path, programs().join("grange"))
+                .env("GRANGE_BUS__URL", through(&ground.amqp_as(role), setup.broker_through))
                 .arg(role)
                 .arg("--config")
                 .arg(path.join("grange.toml").display())
@@ -209,6 +239,7 @@ impl ProcessFarm {
             .collect();
         let schedulers =
             ["scheduler-1", "scheduler-2"].map(|name| role(name, "scheduler")).into_iter().collect();
+        let signer = role("signer", "signer");
         let mut builders = Vec::new();
         for number in 1..=setup.builders {
             builders.push(builder(number, &path, &land, &ground, &setup, &back, &db).await);
@@ -220,16 +251,32 @@ impl ProcessFarm {
         }
         tx.commit().await.expect("people");
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("HTTP");
-        ProcessFarm { hubs, schedulers, builders, front, back, hub_addresses, land, setup, db, http, ground }
+        ProcessFarm {
+            hubs,
+            schedulers,
+            signer,
+            builders,
+            front,
+            back,
+            hub_addresses,
+            land,
+            setup,
+            db,
+            http,
+            ground,
+        }
     }
 
-    /// Starts every process, and applies the SIG.
+    /// Starts every process that does not run, and applies the SIG.
     ///
     /// # Panics
     /// When one does not start.
     pub async fn start(&mut self) {
-        for process in self.hubs.iter_mut().chain(&mut self.schedulers).chain(&mut self.builders) {
-            process.start();
+        let roles = self.hubs.iter_mut().chain(&mut self.schedulers).chain([&mut self.signer]);
+        for process in roles.chain(&mut self.builders) {
+            if process.id().is_none() {
+                process.start();
+            }
         }
         let body = json!({"file": "story.toml", "template": SIG});
         self.until("the hubs answer", async |farm| {
@@ -365,20 +412,21 @@ impl ProcessFarm {
     /// What every process said last.
     #[must_use]
     pub fn logs(&self) -> String {
-        let all = self.hubs.iter().chain(&self.schedulers).chain(&self.builders);
+        let all = self.hubs.iter().chain(&self.schedulers).chain([&self.signer]).chain(&self.builders);
         all.map(Process::log).collect::<Vec<_>>().join("\n")
     }
 
     /// Removes what the farm has made on the tests' broker.
     pub(super) async fn clear_up(mut self) {
-        for process in self.hubs.iter_mut().chain(&mut self.schedulers).chain(&mut self.builders) {
+        let roles = self.hubs.iter_mut().chain(&mut self.schedulers).chain([&mut self.signer]);
+        for process in roles.chain(&mut self.builders) {
             process.kill();
         }
         self.db.close().await;
         let Some((_, broker)) = &self.ground.shared else { return };
         if *broker == self.ground.amqp {
             let names: Vec<&str> = self.builders.iter().map(|builder| &*builder.name).collect();
-            wipe(broker, &format!("{}.", self.ground.name), &names).await;
+            wipe(broker, &self.ground.prefix, &names).await;
         }
     }
 
@@ -387,7 +435,7 @@ impl ProcessFarm {
     pub fn bus(&self) -> AmqpConfig {
         AmqpConfig {
             url: self.ground.amqp.clone(),
-            prefix: format!("{}.", self.ground.name),
+            prefix: self.ground.prefix.clone(),
             ..AmqpConfig::default()
         }
     }
@@ -405,19 +453,24 @@ fn through(url: &str, proxy: Option<SocketAddr>) -> String {
     url.into()
 }
 
-fn configuration(ground: &Ground, setup: &Setup, data: &Path, front: &Proxy) -> String {
+fn configuration(ground: &Ground, setup: &Setup, path: &Path, front: &Proxy) -> String {
+    let data = path.join("data");
+    let (token, keys) = (path.join("signer-token"), path.join("keys"));
+    let (token, keys, hub) = (token.display(), keys.display(), front.address);
     let Patience { offer_ms, lease_ms, stop_ms, max_tries, backoff_ms, .. } = setup.patience;
-    let hooks = if setup.hooks { programs() } else { quiet_hooks(data) };
+    let hooks = if setup.hooks { programs() } else { quiet_hooks(&data) };
     let sweep_ms = if setup.hooks { 3_000 } else { 3_600_000 };
     format!(
-        "[ledger]\nurl = \"{}\"\n[bus]\nurl = \"{}\"\nprefix = \"{}.\"\nheartbeat_seconds = {HEARTBEAT}\n\
+        "[ledger]\nurl = \"{}\"\n[bus]\nurl = \"{}\"\nprefix = \"{}\"\nheartbeat_seconds = {HEARTBEAT}\n\
          [hub]\ndata = \"{}\"\npublic_url = \"http://{}\"\nhooks = \"{}\"\nkeeper_ms = 500\nsweep_ms = {sweep_ms}\n\
          pulse_ms = 1000\nhub_gap_ms = {}\nsilent_ms = {}\n\
          patience = {{ offer_ms = {offer_ms}, lease_ms = {lease_ms}, stop_ms = {stop_ms}, max_tries = {max_tries}, backoff_ms = {backoff_ms} }}\n\
-         [scheduler]\ntick_ms = 300\n",
+         signer_token_file = \"{token}\"\n\
+         [scheduler]\ntick_ms = 300\n\
+         [signer]\nhub = \"http://{hub}\"\nkeys = \"{keys}\"\ntoken_file = \"{token}\"\nrsa_bits = {SIGNER_BITS}\n",
         through(&ground.ledger, setup.ledger_through),
         through(&ground.amqp, setup.broker_through),
-        ground.name,
+        ground.prefix,
         data.display(),
         front.address,
         hooks.display(),
@@ -461,9 +514,9 @@ async fn builder(
         .arg("--hub")
         .arg(format!("http://{}", back.address))
         .arg("--amqp")
-        .arg(through(&ground.amqp, setup.broker_through))
+        .arg(through(&ground.amqp_as(&name), setup.broker_through))
         .arg("--prefix")
-        .arg(format!("{}.", ground.name))
+        .arg(&ground.prefix)
         .arg("--heartbeat")
         .arg(HEARTBEAT)
         .arg("--data")

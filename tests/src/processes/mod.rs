@@ -6,6 +6,7 @@ mod broker;
 mod database;
 mod farm;
 mod process;
+mod rights;
 pub mod yard;
 
 pub use account::{Account, Figures};
@@ -13,3 +14,4 @@ pub use broker::Broker;
 pub use database::Database;
 pub use farm::{Ground, Land, ProcessFarm, Setup, rounds};
 pub use process::{Process, free_port};
+pub use rights::definitions;

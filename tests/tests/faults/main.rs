@@ -9,6 +9,7 @@ mod builders;
 mod database;
 mod doubles;
 mod lines;
+mod rights;
 mod roles;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::backup;
+use crate::backup::{self, Checked, Restored};
 use crate::failure::Failure;
 use crate::roles::Place;
 use crate::screen::Screen;
@@ -13,8 +13,9 @@ use crate::settings::Environment;
 /// What `grange admin restore` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-No role may run meanwhile. The ledger must be empty and the data folder must not exist. Afterwards every file the ledger
-names is looked for. Bring the schema up to date with `grange admin migrate` if this program is newer than the backup.
+No role may run meanwhile. The ledger must be empty and the data folder must not exist. The schema is brought up to date when
+this program is newer than the backup. Then it is checked that every file the ledger names is there, that every snapshot a
+repo points to is whole by its manifests (names and sizes), and that git finds no fault with any repo (`git fsck`).
 
 Examples:
   grange admin restore /backup/monday --config /etc/grange/grange.toml
@@ -31,14 +32,25 @@ pub struct Args {
 /// Puts a backup where a farm is to be.
 ///
 /// # Errors
-/// When there is a farm already, something cannot be read or written, or a file is missing.
+/// When there is a farm already, something cannot be read or written, or what was put back is not whole.
 pub(super) async fn run(args: Args, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
     let (address, data) = (args.place.address(environment)?, args.place.folder(environment)?);
     let restored = backup::restore(&args.folder, &address, &data).await?;
+    let Restored { copied, migrated, checked: Checked { artifacts, snapshots, git_repos } } = restored;
     if screen.json {
-        let said = json!({ "data": data, "files": restored.files, "bytes": restored.bytes });
+        let said = json!({
+            "data": data, "files": copied.files, "bytes": copied.bytes,
+            "schema": { "from": migrated.from, "to": migrated.to },
+            "checked": { "artifacts": artifacts, "snapshots": snapshots, "git_repos": git_repos },
+        });
         return Ok(screen.line(&said.to_string())?);
     }
-    let (data, files, mib) = (data.display(), restored.files, restored.bytes >> 20);
-    Ok(screen.line(&format!("{data} has {files} files, {mib} MiB; every file the ledger names is there"))?)
+    screen.line(&format!("{} has {} files, {} MiB", data.display(), copied.files, copied.bytes >> 20))?;
+    if migrated.from != migrated.to {
+        screen.line(&format!("the ledger's schema was {} and is {} now", migrated.from, migrated.to))?;
+    }
+    Ok(screen.line(&format!(
+        "checked: {artifacts} files that the ledger names are there; {snapshots} snapshots that repos point to have every \
+         file in its size; git finds no fault with {git_repos} repos"
+    ))?)
 }

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::BusError;
 use super::config::{AmqpConfig, shown};
-use super::topology::{Names, ready_channel};
+use super::refusal::explained;
+use super::topology::{Names, Shared, ready_channel};
 
 /// How long one try to connect and declare everything may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -94,10 +95,10 @@ impl Drop for Aborts {
 
 impl Line {
     /// Begins to look for the broker.
-    pub(super) fn keep(config: &AmqpConfig) -> Result<Line, BusError> {
+    pub(super) fn keep(config: &AmqpConfig, shared: Shared) -> Result<Line, BusError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| BusError::Unusable("it is connected to outside a runtime".to_owned()))?;
-        let names = Arc::new(Names::new(&config.prefix));
+        let names = Arc::new(Names::new(&config.prefix, shared));
         let way = Way { uri: config.full_uri()?, authorities: config.authorities()?, names: names.clone() };
         let (sender, link) = watch::channel(None);
         let keeper = runtime.spawn(keep(way, sender)).abort_handle();
@@ -141,7 +142,7 @@ struct Way {
 async fn keep(way: Way, sender: watch::Sender<Option<Arc<Link>>>) {
     let broker = shown(&way.uri);
     let mut failures = 0_u32;
-    let mut told = false;
+    let mut told = None;
     loop {
         let tried = timeout(CONNECT_WITHIN, connect(&way)).await;
         let broke = match tried {
@@ -152,18 +153,19 @@ async fn keep(way: Way, sender: watch::Sender<Option<Arc<Link>>>) {
                 let why = broken(&link).await;
                 sender.send_replace(None);
                 if since.elapsed() >= GOOD_AFTER {
-                    (failures, told) = (0, false);
+                    (failures, told) = (0, None);
                 }
                 why
             }
-            Ok(Err(why)) => why.to_string(),
+            Ok(Err(error)) => explained(&error),
             Err(_elapsed) => "it does not answer".to_owned(),
         };
-        if told {
+        // A broker that is back and cannot be used is another trouble than one that is away.
+        if told.as_ref() == Some(&broke) {
             tracing::debug!(broker, why = broke, "the bus is still away");
         } else {
             tracing::warn!(broker, why = broke, "the bus is away; it is looked for until it is back");
-            told = true;
+            told = Some(broke);
         }
         failures = failures.saturating_add(1);
         sleep(pause(failures)).await;

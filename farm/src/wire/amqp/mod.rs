@@ -1,7 +1,7 @@
 //! The bus over RabbitMQ (3.10 or newer).
 //!
-//! One connection per process, supervised by [`line`]; everything on the broker is declared by us ([`topology`]) at
-//! each connect, and again by whoever finds a part of it gone, so the broker may be wiped at any time. Reconnecting is our own
+//! One connection per process, supervised by [`line`]; everything on the broker is declared by us ([`topology`] says who of
+//! us declares what) at each connect, and again by whoever finds a part of it gone, so the broker may be wiped at any time. Reconnecting is our own
 //! work and not lapin's recovery, because that gives up after a number of tries and replays what it remembers instead
 //! of what should be there now.
 
@@ -9,6 +9,7 @@ mod config;
 mod envelope;
 mod line;
 mod publish;
+mod refusal;
 mod tap;
 mod topology;
 
@@ -21,6 +22,7 @@ use self::envelope::{EVENT, Letter, NUDGE, OFFER, STOP};
 use self::line::Line;
 use self::publish::Publisher;
 use self::tap::{Subscription, open};
+use self::topology::Shared;
 use super::delivery::{Delivery, Receipt};
 use super::{BusError, DEPTH};
 use crate::arch::Arch;
@@ -59,7 +61,15 @@ impl Reader {
 
 impl Amqp {
     pub(super) fn connect(config: &AmqpConfig) -> Result<Self, BusError> {
-        let line = Line::keep(config)?;
+        Self::start(config, Shared::MadeHere)
+    }
+
+    pub(super) fn connect_as_builder(config: &AmqpConfig) -> Result<Self, BusError> {
+        Self::start(config, Shared::MadeElsewhere)
+    }
+
+    fn start(config: &AmqpConfig, shared: Shared) -> Result<Self, BusError> {
+        let line = Line::keep(config, shared)?;
         let patience = Duration::from_millis(config.send_ms.max(1));
         let publisher = Publisher::new(line.clone(), patience);
         Ok(Self { line, publisher, nudges: OnceLock::new(), nudged: Arc::default(), patience })

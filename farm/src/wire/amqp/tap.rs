@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::envelope::{Kind, Letter, read};
 use super::line::{Aborts, Line, Link, pause};
 use super::publish::{Answers, send_on};
-use super::topology::{self, Names, declare_offers, declare_own, ready_channel, text};
+use super::refusal::explained;
+use super::topology::{self, Names, WHY, declare_offers, declare_own, ready_channel, text};
 use crate::arch::Arch;
 
 /// How long who begins to listen waits for a broker that is away, before it goes on without.
@@ -25,8 +26,6 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 const SET_ASIDE_WITHIN: Duration = Duration::from_secs(5);
 /// A subscription that held for this long was a good one.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
-/// The header of a dead letter that says why it is one.
-const WHY: &str = "grange-why";
 /// The header of a dead letter that says where it came from.
 const FROM: &str = "grange-from";
 
@@ -128,7 +127,7 @@ async fn keep_listening<T, D, F>(
                     () = watched.gone(&link) => continue,
                 }
             }
-            Err(error) => error.to_string(),
+            Err(error) => explained(&error),
         };
         if since.elapsed() >= GOOD_AFTER {
             failures = 0;
@@ -206,10 +205,11 @@ async fn set_aside(
     let mut headers = properties.headers().clone().unwrap_or_default();
     headers.insert(WHY.into(), text(why));
     headers.insert(FROM.into(), text(exchange.as_str()));
+    // Through the exchange that the broker uses for this too: a builder may not send to queues.
     let letter = Letter {
-        exchange: String::new(),
-        key: queue.to_owned(),
-        mandatory: false,
+        exchange: names.dead().to_owned(),
+        key: String::new(),
+        mandatory: true,
         properties: topology::kept(properties).with_headers(headers),
         body: Ok(data),
     };
@@ -219,7 +219,7 @@ async fn set_aside(
     }
     // Should the copy not be taken, the broker sets the message itself aside, without our words.
     let _line_gone_gives_again = match kept {
-        Ok(Ok(Answers { returned: _, refused: 0 })) => acker.ack(BasicAckOptions::default()).await,
+        Ok(Ok(Answers { returned: 0, refused: 0 })) => acker.ack(BasicAckOptions::default()).await,
         Ok(_) | Err(_) => acker.reject(BasicRejectOptions { requeue: false }).await,
     };
 }

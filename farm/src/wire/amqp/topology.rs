@@ -9,7 +9,12 @@
 //! | `events` | durable topic exchange; routing key `<kind>.<sig>.<arch>`; for others to bind queues to |
 //! | `dead` | headers exchange and durable quorum queue: what nobody could read, or was given too often |
 //!
-//! All names begin with the prefix (`grange.`). Declaring is repeatable, and done by whoever needs a thing.
+//! All names begin with the prefix (`grange.`). Declaring is repeatable. Hubs and schedulers make all of it but the queues of
+//! builders; a builder, whom nobody trusts, makes its own queues and can neither make nor remove anything else. So it may have
+//! to wait for a hub or a scheduler to have been there.
+//!
+//! A broker older than RabbitMQ 3.10 is refused by its own word: it does not know queues of this type from which messages
+//! expire, `dead` is one, and nothing else is made before it.
 
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -25,6 +30,8 @@ const QUEUE_EXPIRES_MS: i32 = 7 * 24 * 60 * 60 * 1000;
 /// What the queue of dead letters keeps, in messages and bytes; the oldest go first.
 const MOST_DEAD: i32 = 10_000;
 const MOST_DEAD_BYTES: i32 = 64 * 1024 * 1024;
+/// What nobody looked at for three weeks tells nobody anything.
+const DEAD_EXPIRE_MS: i32 = 21 * 24 * 60 * 60 * 1000;
 /// One nudge says as much as a hundred.
 const MOST_NUDGES: i32 = 8;
 /// A listener that is slow loses the oldest stops; each is said again at every tick while it matters.
@@ -34,12 +41,25 @@ const MOST_STOPS: i32 = 10_000;
 /// lapses its offer anyway, and a builder that is off for an hour would bury everything else.
 const REASONS_TO_KEEP: [&str; 3] = ["rejected", "delivery_limit", "maxlen"];
 
+/// The header of a message that a reader set aside that says why.
+pub(super) const WHY: &str = "grange-why";
+
 /// What AMQP calls the code of an ordinary goodbye.
 const REPLY_SUCCESS: u16 = 200;
 
-/// The names of what we make.
+/// Who makes what all processes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// This process, whenever it opens a channel.
+    MadeHere,
+    /// Others; this process only looks whether it is there.
+    MadeElsewhere,
+}
+
+/// The names of what is on the broker, and whose work it is to make it.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
+    shared: Shared,
     offers: String,
     stops: String,
     nudges: String,
@@ -48,9 +68,10 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(super) fn new(prefix: &str, shared: Shared) -> Self {
         let name = |of: &str| format!("{prefix}{of}");
         Self {
+            shared,
             offers: name("offers"),
             stops: name("stops"),
             nudges: name("nudges"),
@@ -84,15 +105,39 @@ pub(super) fn route(arch: Arch, builder: &str) -> String {
     format!("{arch}.{builder}")
 }
 
-/// A channel on which the broker answers for what is sent, and on which everything that senders need is declared.
+/// A channel on which the broker answers for what is sent, once everything that is shared is there.
 pub(super) async fn ready_channel(connection: &Connection, names: &Names) -> Result<Channel> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    declare(&channel, names).await?;
+    match names.shared {
+        Shared::MadeHere => declare(&channel, names).await?,
+        Shared::MadeElsewhere => look(&channel, names).await?,
+    }
     Ok(channel)
 }
 
+/// Is there what a builder needs of others? Looking takes no permission.
+async fn look(channel: &Channel, names: &Names) -> Result<()> {
+    for (name, kind) in [
+        (&names.dead, ExchangeKind::Headers),
+        (&names.offers, ExchangeKind::Topic),
+        (&names.stops, ExchangeKind::Fanout),
+    ] {
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default()).await?;
+    }
+    Ok(())
+}
+
 async fn declare(channel: &Channel, names: &Names) -> Result<()> {
+    // First, for it is what a broker that is too old refuses.
+    let arguments = table(&[
+        ("x-queue-type", text("quorum")),
+        ("x-max-length", number(MOST_DEAD)),
+        ("x-max-length-bytes", number(MOST_DEAD_BYTES)),
+        ("x-message-ttl", number(DEAD_EXPIRE_MS)),
+    ]);
+    declare_durable(channel, &names.dead, arguments).await?;
     for (name, kind) in [
         (&names.offers, ExchangeKind::Topic),
         (&names.stops, ExchangeKind::Fanout),
@@ -102,12 +147,9 @@ async fn declare(channel: &Channel, names: &Names) -> Result<()> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default()).await?;
     }
-    let arguments = table(&[
-        ("x-queue-type", text("quorum")),
-        ("x-max-length", number(MOST_DEAD)),
-        ("x-max-length-bytes", number(MOST_DEAD_BYTES)),
-    ]);
-    declare_durable(channel, &names.dead, arguments).await?;
+    // What a reader sets aside says why, whatever it says.
+    let matching = table(&[("x-match", text("all")), (WHY, AMQPValue::Void)]);
+    bind(channel, &names.dead, &names.dead, "", matching).await?;
     for reason in REASONS_TO_KEEP {
         // Headers whose names begin with x- take part in a match only when it is asked for so.
         let matching = table(&[("x-match", text("all-with-x")), ("x-first-death-reason", text(reason))]);

@@ -20,7 +20,7 @@ use crate::state::Hub;
 pub(in crate::http) async fn claim(
     State(hub): State<Hub>,
     Path(Turn { job, turn }): Path<Turn>,
-    Known(known): Known,
+    Known(known, _): Known,
     Json(Claim { ticket, builder, born, token_digest }): Json<Claim>,
 ) -> Answer<Json<Lease>> {
     builders::must_be(&known, &builder)?;
@@ -33,6 +33,5 @@ pub(in crate::http) async fn claim(
     let stepped = step::step(&hub, job, event).await.map_err(step::refused)?;
     tracing::info!(%job, turn, request = %stepped.job.request, builder, "an attempt has begun");
     logs::stir(&hub, job, turn);
-    hub.hurry().await;
     Ok(Json(step::lease(&hub, &stepped)))
 }

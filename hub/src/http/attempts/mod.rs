@@ -30,7 +30,7 @@ pub(super) struct Turn {
     pub(super) turn: u32,
 }
 
-/// The job's current attempt, by the builder that has it: nobody else gets one.
+/// The job's current attempt, by the builder that has it and was heard in time: nobody else gets one.
 pub(super) struct Attempt {
     /// The job.
     pub(super) job: Job,
@@ -63,6 +63,9 @@ impl FromRequestParts<Hub> for Attempt {
         let job = super::jobs::find(&mut hub.db.read().await?, id).await?;
         if !job.admits(turn, &token) {
             return Err(Problem::Stale);
+        }
+        if job.is_overdue(hub.now()) {
+            return Err(Problem::LeaseOver);
         }
         Ok(Attempt { job, turn, token })
     }

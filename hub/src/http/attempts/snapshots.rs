@@ -16,11 +16,12 @@ use tokio::fs::File;
 use utoipa::IntoParams;
 
 use super::Attempt;
+use crate::artifacts::ArtifactError;
 use crate::files::blocking;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::stream;
 use crate::problem::{Answer, Problem};
-use crate::repos::manifest::{self, ManifestError, file_in};
+use crate::repos::manifest::{self, ManifestError, file_in, is_package};
 use crate::state::Hub;
 
 /// Which of a snapshot's repos is meant.
@@ -91,6 +92,11 @@ pub(in crate::http) async fn file(
 /// Opens a file of a snapshot; gives its size too.
 async fn open(hub: &Hub, recipe: &Recipe, id: SnapshotId, arch: Arch, path: &str) -> Answer<(File, u64)> {
     for place in places_of(hub, recipe, id)? {
+        if is_package(path)
+            && let Some(found) = open_package(hub, &place, id, arch, path).await?
+        {
+            return Ok(found);
+        }
         let Some(place) = file_in(&place, arch.as_str(), path) else { break };
         match File::open(&place).await {
             Ok(file) => {
@@ -104,6 +110,34 @@ async fn open(hub: &Hub, recipe: &Recipe, id: SnapshotId, arch: Arch, path: &str
         }
     }
     Err(Problem::NotFound { what: format!("snapshot {id} has no such file for {arch}") })
+}
+
+/// Opens a package of the snapshot in `place`, which the store has; gives its size too. `None` when the snapshot is not there,
+/// has no such package, or the store has it no more.
+async fn open_package(
+    hub: &Hub,
+    place: &std::path::Path,
+    id: SnapshotId,
+    arch: Arch,
+    path: &str,
+) -> Answer<Option<(File, u64)>> {
+    let (shared, place, path) = (hub.clone(), place.to_owned(), path.to_owned());
+    let found = blocking(move || {
+        let listing = shared.manifests.get(&place, id, arch.as_str())?;
+        Ok(listing.find(&path).and_then(|listed| Some((listed.digest()?, listed.size))))
+    });
+    let (digest, size) = match found.await {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(ManifestError::NoFolder { .. }) => return Ok(None),
+        Err(error @ (ManifestError::Broken { .. } | ManifestError::Disk(_))) => {
+            return Err(Problem::Internal(error.into()));
+        }
+    };
+    match hub.artifacts.read(&digest).await {
+        Ok(file) => Ok(Some((file, size))),
+        Err(ArtifactError::Missing(_)) => Ok(None),
+        Err(error) => Err(Problem::Internal(error.into())),
+    }
 }
 
 /// Where a snapshot may be that the recipe names. It moves from staging into its tree when it becomes live, so staging

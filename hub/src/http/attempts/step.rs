@@ -92,7 +92,9 @@ pub(super) async fn step(hub: &Hub, id: JobId, event: Event) -> Result<Stepped, 
                 tx.commit().await?;
                 return Ok(stepped);
             }
-            Err(StepError::Ledger(LedgerError::LostRace { .. })) if races < RACES => races += 1,
+            Err(StepError::Ledger(LedgerError::LostRace { .. } | LedgerError::Undone)) if races < RACES => {
+                races += 1;
+            }
             Err(error) => return Err(error),
         }
     }

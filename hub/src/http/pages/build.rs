@@ -6,6 +6,7 @@ use axum::response::Response;
 use farm::api::{JobView, RequestView};
 use farm::outcome::Outcome;
 use farm::promotion::PromotionState;
+use farm::recheck;
 use farm::request::{RequestKind, Source};
 use farm::stamp::Stamp;
 
@@ -91,6 +92,7 @@ fn build(view: RequestView, now: Stamp) -> Build {
         kind: match &request.kind {
             RequestKind::Push { branch } => format!("push to {branch}"),
             RequestKind::Build | RequestKind::Test { .. } => request.kind.label().to_owned(),
+            RequestKind::Check { causes, .. } => format!("check ({})", recheck::phrase(causes)),
             RequestKind::Scratch { expires } => format!("scratch, kept until {}", when(*expires)),
         },
         source: match &request.source {

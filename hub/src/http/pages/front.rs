@@ -58,6 +58,8 @@ struct BuilderRow {
 
 struct RepoRow {
     tag: String,
+    /// The address of its project's grid.
+    matrix: String,
     folders: Vec<RepoFolder>,
 }
 
@@ -113,7 +115,11 @@ fn repo_row(project: &Project, stage: Stage) -> RepoRow {
         let path = public_path(project, stage, arch.as_str())?;
         Some(RepoFolder { arch: arch.as_str(), path })
     };
-    RepoRow { tag: project.tag(stage), folders: project.arches.iter().filter_map(folder).collect() }
+    RepoRow {
+        tag: project.tag(stage),
+        matrix: format!("/matrix?sig={}&project={}&stage={stage}", project.sig, project.name),
+        folders: project.arches.iter().filter_map(folder).collect(),
+    }
 }
 
 fn builder_row(view: BuilderView) -> BuilderRow {

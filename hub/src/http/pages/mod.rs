@@ -2,6 +2,7 @@
 
 pub(super) mod build;
 pub(super) mod front;
+pub(super) mod matrix;
 pub(super) mod promotion;
 
 use askama::Template;

@@ -1,8 +1,12 @@
 //! Why nothing was published, as sentences.
 
+use std::path::PathBuf;
+
 use farm::ids::SnapshotId;
 
+use crate::artifacts::ArtifactError;
 use crate::files::FileError;
+use crate::repos::manifest::ManifestError;
 
 /// Why nothing was published.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,17 @@ pub enum PublishError {
         /// A repo it is live in.
         tag: String,
     },
+    /// A package cannot be put where users download it.
+    #[error("{} cannot be published: {why}", path.display())]
+    Artifact {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        why: ArtifactError,
+    },
+    /// The list of what a snapshot has cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] FileError),

@@ -1,10 +1,15 @@
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::*;
-use crate::repos::compose::compose;
-use crate::repos::samples::{Bench, X86, dnf_lists, gluster};
+use crate::repos::samples::{Bench, dnf_lists, gluster};
+use crate::rpms::sample::sample_rpm;
 use farm::snapshot::Snapshot;
+
+async fn remove(tree: &SnapshotTree, id: SnapshotId) -> Result<(), PublishError> {
+    tree.hold().await?.take_out(id).await?;
+    tree.sweep().await.map(drop)
+}
 
 struct Farm {
     bench: Bench,
@@ -15,7 +20,7 @@ struct Farm {
 impl Farm {
     fn new() -> Self {
         let bench = Bench::new();
-        let public = SnapshotTree::open(&bench.dir.path().join("public")).unwrap();
+        let public = SnapshotTree::open(&bench.dir.path().join("public"), &bench.artifacts).unwrap();
         Self { bench, project: gluster(), public }
     }
 
@@ -27,9 +32,7 @@ impl Farm {
     ) -> (Snapshot, PathBuf) {
         let hello = self.bench.hello(version).await;
         let snapshot = self.bench.snapshot(&self.project.tag(stage), base, &[hello]);
-        let timeout = Duration::from_secs(60);
-        let staged =
-            compose(&self.bench.staging(), &self.bench.artifacts, &snapshot, &X86, timeout).await.unwrap();
+        let staged = self.bench.compose(&snapshot).await.unwrap();
         (snapshot, staged)
     }
 
@@ -66,29 +69,32 @@ async fn what_is_published_is_where_people_look_for_it() {
         assert_eq!(farm.lists(stage, "debug-x86_64"), ["hello-debuginfo-2.11-1.el9s.x86_64"]);
         // What clients with old metadata ask for is still there.
         assert!(farm.public.contains(first.id));
-        let removed = farm.public.remove(second.id).await;
+        let removed = remove(&farm.public, second.id).await;
         assert!(matches!(removed, Err(PublishError::Live { .. })));
-        farm.public.remove(first.id).await.unwrap();
+        remove(&farm.public, first.id).await.unwrap();
         assert!(!farm.public.contains(first.id));
     }
 }
 
 #[tokio::test]
 async fn publishing_goes_on_after_a_crash_between_any_two_steps() {
-    for steps in 0..4 {
+    for steps in 0..5 {
         let mut farm = Farm::new();
         let (snapshot, staged) = farm.composed(Stage::Testing, None, "2.10").await;
         let public = farm.public.clone();
-        if steps > 0 {
-            public.bring(snapshot.id, &staged).unwrap();
+        if steps == 4 {
+            let staged = Place { id: snapshot.id, dir: &staged };
+            pool::stock(public.root(), &farm.bench.artifacts, &snapshot.tag, staged, None).unwrap();
+        } else if steps > 0 {
+            public.bring(&snapshot.tag, snapshot.id, &staged).unwrap();
         }
-        if steps > 1 {
+        if (2..4).contains(&steps) {
             public.link_public_paths(snapshot.id, &farm.project, Stage::Testing).unwrap();
         }
-        if steps > 2 {
+        if steps == 3 {
             public.point(&snapshot.tag, snapshot.id).unwrap();
         }
-        assert_eq!(public.live(&snapshot.tag).is_some(), steps > 2, "the pointer comes last");
+        assert_eq!(public.live(&snapshot.tag).is_some(), steps == 3, "the pointer comes last");
         for _ in 0..2 {
             farm.publish(Stage::Testing, None, &snapshot, &staged).await.unwrap();
             assert_eq!(farm.lists(Stage::Testing, "source"), ["hello-2.10-1.el9s.src"]);
@@ -134,7 +140,8 @@ async fn an_approval_counts_for_its_own_repo_only() {
 #[tokio::test]
 async fn a_candidate_is_live_for_builds_and_on_no_public_path() {
     let mut farm = Farm::new();
-    let candidates = SnapshotTree::open(&farm.bench.dir.path().join("candidate")).unwrap();
+    let candidates =
+        SnapshotTree::open(&farm.bench.dir.path().join("candidate"), &farm.bench.artifacts).unwrap();
     let (snapshot, staged) = farm.composed(Stage::Candidate, None, "2.10").await;
     let staging = farm.bench.staging();
     let trees = [&candidates, &farm.public];
@@ -145,14 +152,14 @@ async fn a_candidate_is_live_for_builds_and_on_no_public_path() {
     assert_eq!(locate(snapshot.id, &staging, &trees), Some(candidates.dir(snapshot.id)));
     let mut names = names_in(candidates.root()).unwrap();
     names.sort();
-    assert_eq!(names, ["live", "snap"]);
+    assert_eq!(names, ["live", "pool", "snap"]);
 }
 
 #[tokio::test]
 async fn a_snapshot_is_copied_to_another_file_system() {
     let mut farm = Farm::new();
     let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
-    farm.public = SnapshotTree::open(&elsewhere.path().join("public")).unwrap();
+    farm.public = SnapshotTree::open(&elsewhere.path().join("public"), &farm.bench.artifacts).unwrap();
     let (snapshot, staged) = farm.composed(Stage::Testing, None, "2.10").await;
     farm.publish(Stage::Testing, None, &snapshot, &staged).await.unwrap();
     assert_eq!(farm.lists(Stage::Testing, "source"), ["hello-2.10-1.el9s.src"]);
@@ -189,4 +196,161 @@ async fn readers_see_one_snapshot_or_the_other_during_two_hundred_swaps() {
     over.store(true, Ordering::Relaxed);
     assert!(reader.join().unwrap() > 200);
     assert_eq!(names_in(&farm.public.root().join("live")).unwrap(), [first.tag]);
+}
+
+/// Every package below a directory, by its path, whatever leads there.
+fn packages_below(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names_in(dir).unwrap() {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            found.extend(packages_below(&path).into_iter().map(|inner| format!("{name}/{inner}")));
+        } else if name.ends_with(".rpm") {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn packages_are_in_a_tree_once_as_long_as_a_snapshot_has_them() {
+    let mut farm = Farm::new();
+    let stage = Stage::Testing;
+    let library = farm.bench.member(&[sample_rpm("library", "1", "1", "x86_64")]).await;
+    let hello = farm.bench.hello("2.10").await;
+    let tag = farm.project.tag(stage);
+    let first = farm.bench.snapshot(&tag, None, &[library, hello]);
+    let staged = farm.bench.compose(&first).await.unwrap();
+    let pool = farm.public.root().join("pool").join(&tag).join("x86_64/Packages");
+    assert!(!pool.exists(), "what is only composed is not in the tree");
+    farm.publish(stage, None, &first, &staged).await.unwrap();
+    let before = packages_below(&pool);
+    assert_eq!(before.len(), 3);
+    let (second, staged) = farm.composed(stage, Some(&first), "2.11").await;
+    // A package that is in the live snapshot is not linked anew.
+    let kept = before.iter().find(|path| path.ends_with("library-1-1.x86_64.rpm")).unwrap();
+    let inode = fs::metadata(pool.join(kept)).unwrap().ino();
+    farm.bench
+        .artifacts
+        .remove(&first.rpms().find(|rpm| rpm.nevra.name == "library").unwrap().digest)
+        .unwrap();
+    farm.publish(stage, Some(&first), &second, &staged).await.unwrap();
+    assert_eq!(fs::metadata(pool.join(kept)).unwrap().ino(), inode);
+    assert_eq!(packages_below(&pool).len(), 5, "both versions, for clients with old metadata");
+    let through = farm.public.dir(second.id).join("x86_64/Packages");
+    assert_eq!(packages_below(&through), packages_below(&pool));
+
+    remove(&farm.public, first.id).await.unwrap();
+    let after = packages_below(&pool);
+    assert_eq!(after.len(), 3);
+    assert!(after.contains(kept) && after.iter().all(|path| !path.contains("2.10")), "{after:?}");
+    assert_eq!(farm.lists(stage, "x86_64").len(), 3);
+}
+
+/// Is everything there that a snapshot lists?
+fn is_whole(tree: &SnapshotTree, id: SnapshotId) -> bool {
+    let dir = tree.dir(id);
+    let folders = crate::repos::manifest::folders_of(&dir).unwrap();
+    folders.len() == 3
+        && folders.iter().all(|folder| {
+            let listing = crate::repos::manifest::Listing::read(&dir, id, folder).unwrap();
+            listing.files().all(|listed| dir.join(folder).join(listed.path).is_file())
+        })
+}
+
+#[tokio::test]
+async fn a_removal_that_was_broken_off_anywhere_is_finished_by_the_next() {
+    for broken_off in 0..5 {
+        let mut farm = Farm::new();
+        let stage = Stage::Testing;
+        let mut base: Option<Snapshot> = None;
+        let mut made = Vec::new();
+        for version in ["1", "2", "3"] {
+            let (snapshot, staged) = farm.composed(stage, base.as_ref(), version).await;
+            farm.publish(stage, base.as_ref(), &snapshot, &staged).await.unwrap();
+            made.push(snapshot.id);
+            base = Some(snapshot);
+        }
+        let public = farm.public.clone();
+        let tag = farm.project.tag(stage);
+        let pool = public.root().join("pool").join(&tag);
+        public.hold().await.unwrap().take_out(made[0]).await.unwrap();
+        assert!(!public.contains(made[0]), "nothing can be pointed at it any more");
+        assert!(matches!(public.follow(&tag, made[0]).await, Err(PublishError::NotComposed(_))));
+        let gone = public.root().join("snap").join(format!(".gone-{}", made[0]));
+        match broken_off {
+            // Some of its packages have gone, or all, or some of its files as well.
+            1 => {
+                let one = packages_below(&pool).into_iter().find(|path| path.contains("-1-1.")).unwrap();
+                fs::remove_file(pool.join(one)).unwrap();
+            }
+            2 | 3 => {
+                for path in packages_below(&pool).into_iter().filter(|path| path.contains("-1-1.")) {
+                    fs::remove_file(pool.join(path)).unwrap();
+                }
+                if broken_off == 3 {
+                    fs::remove_dir_all(gone.join("manifests")).unwrap();
+                }
+            }
+            // One that was to be published died after it had stocked up.
+            4 => {
+                let (snapshot, staged) = farm.composed(stage, base.as_ref(), "4").await;
+                let staged = Place { id: snapshot.id, dir: &staged };
+                pool::stock(public.root(), &farm.bench.artifacts, &tag, staged, None).unwrap();
+                fs::create_dir(public.root().join(format!("snap/{}.partial", snapshot.id))).unwrap();
+                assert_eq!(packages_below(&pool).len(), 16);
+            }
+            _ => {}
+        }
+        public.sweep().await.unwrap();
+        let mut left = names_in(&public.root().join("snap")).unwrap();
+        left.sort();
+        assert_eq!(left, [made[1].to_string(), made[2].to_string()]);
+        let left = packages_below(&pool);
+        assert!(left.len() == 8 && left.iter().all(|path| !path.contains("-1-1.")), "{left:?}");
+        assert!(made[1..].iter().all(|id| is_whole(&public, *id)));
+        assert_eq!(public.sweep().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_say_what_it_needs_keeps_all() {
+    let mut farm = Farm::new();
+    let stage = Stage::Testing;
+    let (first, staged) = farm.composed(stage, None, "1").await;
+    farm.publish(stage, None, &first, &staged).await.unwrap();
+    let (second, staged) = farm.composed(stage, Some(&first), "2").await;
+    farm.publish(stage, Some(&first), &second, &staged).await.unwrap();
+    let path = farm.public.dir(second.id).join("manifests/x86_64");
+    let whole = fs::read_to_string(&path).unwrap();
+    let line = whole.lines().nth(1).unwrap();
+    for damaged in
+        [whole.replacen(line, "damaged", 1), whole.replacen(&whole[..20], "something of another", 1)]
+    {
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(farm.public.sweep().await, Err(PublishError::Manifest(_))));
+    }
+    fs::write(&path, &whole).unwrap();
+    assert!(is_whole(&farm.public, first.id) && is_whole(&farm.public, second.id));
+    assert_eq!(farm.public.sweep().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_was_shown_until_now_has_the_time_of_now() {
+    let mut farm = Farm::new();
+    let stage = Stage::Testing;
+    let (first, staged) = farm.composed(stage, None, "1").await;
+    farm.publish(stage, None, &first, &staged).await.unwrap();
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    let dir = File::open(farm.public.dir(first.id)).unwrap();
+    dir.set_modified(old).unwrap();
+    farm.public.follow(&first.tag, first.id).await.unwrap();
+    let touched = |id| farm.public.touched(id).unwrap().millis();
+    assert_eq!(touched(first.id), 1_000_000_000, "it is shown still");
+    let (second, staged) = farm.composed(stage, Some(&first), "2").await;
+    let before = crate::state::now().millis();
+    farm.publish(stage, Some(&first), &second, &staged).await.unwrap();
+    // File systems may keep times less exactly than clocks do.
+    assert!(farm.public.touched(first.id).unwrap().millis() >= before - 2_000);
 }

@@ -1,21 +1,19 @@
-//! Simulation of everything between a finished build and what users see: builds, tests that pass, fail or get lost, promotions,
-//! withdrawals, and a hub that dies in the middle of any step. After every step an auditor looks at what is visible.
-//!
-//! `GRANGE_SIM_SEEDS` says how many seeds are tried; a failure names its seed.
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+//! A farm without builders, schedulers or a network: the keeper, the ledger and the disk are real, what builders would do is done
+//! here, by dice.
 
 use std::path::Path;
 use std::time::Duration;
 
 use farm::buildroot::{LOCK_FILE, Lock};
 use farm::digest::Digest;
+use farm::gate::UNDER_TEST;
 use farm::ids::Minter;
-use farm::job::{Event, JobKind};
-use farm::ledger::{Artifact, Db, Person, PromotionFilter, RequestFilter};
+use farm::job::{Event, Job, JobKind};
+use farm::ledger::{Artifact, Db, Person, PromotionFilter};
 use farm::outcome::Outcome;
 use farm::promotion::PromotionState;
-use farm::recipe::Input;
-use farm::request::{Request, RequestKind, Source, Verdict};
+use farm::recipe::{Input, RepoOrigin};
+use farm::request::{Request, RequestKind, Source};
 use farm::sig::{Stage, template};
 use farm::stamp::Stamp;
 use farm::wire::Bus;
@@ -23,16 +21,16 @@ use hub::rpms::sample::sample_rpm;
 use hub::state::Hub;
 use hub::{keeper, promotions};
 use tests::audit;
+use tokio::task::JoinSet;
 
-const PACKAGES: [&str; 3] = ["apple", "pear", "plum"];
-const STEPS: u64 = 120;
-const TARGET: &str = "demo9s-fruit-1-el9s";
+pub(crate) const FRUIT: [&str; 3] = ["apple", "pear", "plum"];
+pub(crate) const TARGET: &str = "demo9s-fruit-1-el9s";
 
 /// SplitMix64: the same seed, the same story.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,82 +39,54 @@ impl Dice {
     }
 }
 
-struct World {
-    hub: Hub,
-    db: Db,
-    data: tempfile::TempDir,
-    dice: Dice,
+/// How tests end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Taste {
+    /// One in three fails.
+    Dice,
+    /// Those fail in whose snapshot this package is.
+    Spoilt(&'static str),
+}
+
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) db: Db,
+    pub(crate) data: tempfile::TempDir,
+    pub(crate) dice: Dice,
+    pub(crate) taste: Taste,
     minter: Minter,
+    packages: Vec<String>,
     version: u64,
     /// What of a buildroot's lock reaches the hub.
-    forge: Forge,
+    pub(crate) forge: Forge,
+    /// The hub's port and the signer, which end with the hub they are of.
+    _around: JoinSet<()>,
 }
 
-type Forge = fn(Vec<u8>) -> Option<Vec<u8>>;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_untested_is_ever_visible() {
-    let seeds = std::env::var("GRANGE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(6);
-    let (mut published, mut refused) = (0, 0);
-    for seed in 1..=seeds {
-        let mut world = World::new(seed).await;
-        for step in 0..STEPS {
-            world.step().await;
-            let violations = audit(&world.db, world.data.path()).await;
-            assert!(violations.is_empty(), "seed {seed}, step {step}: {violations:?}");
-        }
-        let (seen, kept_back) = world.comes_to_rest(seed).await;
-        published += seen;
-        refused += kept_back;
-    }
-    assert!(
-        published > seeds && refused > seeds,
-        "the seeds try nothing: {published} published, {refused} refused"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_build_whose_root_is_not_known_is_not_imported() {
-    let forges: [(Forge, &str); 4] = [
-        (|_| None, "buildroot.json is missing"),
-        (|_| Some(b"{}".to_vec()), "it is not a buildroot's lock"),
-        (
-            |lock| Some(String::from_utf8(lock).unwrap().replace("base-1-1", "a b").into_bytes()),
-            "is not an installed package",
-        ),
-        (|_| Some(vec![b' '; 17 << 20]), "more than 16777216"),
-    ];
-    for (forge, words) in forges {
-        let mut world = World { forge, ..World::new(1).await };
-        world.build().await;
-        world.comes_to_rest(1).await;
-        let requests =
-            world.db.read().await.unwrap().requests(&RequestFilter { limit: 9, ..Default::default() }).await;
-        let verdicts: Vec<Verdict> =
-            requests.unwrap().into_iter().filter_map(|request| Some(request.closed?.verdict)).collect();
-        assert!(
-            matches!(&verdicts[..], [Verdict::Failed { reason }] if reason.contains(words)),
-            "{words}: {verdicts:?}"
-        );
-        let builds = farm::ledger::BuildFilter { limit: 9, ..Default::default() };
-        assert!(world.db.read().await.unwrap().builds(&builds).await.unwrap().is_empty(), "{words}");
-    }
-}
+pub(crate) type Forge = fn(Vec<u8>) -> Option<Vec<u8>>;
 
 impl World {
-    async fn new(seed: u64) -> Self {
+    pub(crate) async fn new(seed: u64) -> Self {
+        Self::with(seed, &FRUIT.map(str::to_owned)).await
+    }
+
+    /// A world whose SIG has these packages.
+    pub(crate) async fn with(seed: u64, packages: &[String]) -> Self {
+        let template_text = TEMPLATE.replace("PACKAGES", &format!("{packages:?}"));
         let data = tempfile::tempdir().unwrap();
         let db = Db::open(&format!("sqlite:{}", data.path().join("ledger.sqlite").display())).await.unwrap();
-        let sig = template::parse("sim.toml", TEMPLATE).unwrap();
+        let sig = template::parse("sim.toml", &template_text).unwrap();
         let mut tx = db.write().await.unwrap();
-        tx.apply_sig(&sig, TEMPLATE, "root", Stamp::ZERO).await.unwrap().unwrap();
+        tx.apply_sig(&sig, &template_text, "root", Stamp::ZERO).await.unwrap().unwrap();
         tx.put_person("rex", &Digest::of(b"rex-token"), false, Stamp::ZERO).await.unwrap();
         tx.commit().await.unwrap();
         let hub = open(&db, data.path());
-        Self { hub, db, data, dice: Dice(seed), minter: Minter::new(seed), version: 0, forge: Some }
+        let (dice, minter, packages) = (Dice(seed), Minter::new(seed), packages.to_vec());
+        let (forge, _around): (Forge, _) = (Some, around(&db, &hub, data.path()).await);
+        Self { hub, db, data, dice, taste: Taste::Dice, minter, packages, version: 0, forge, _around }
     }
 
-    async fn step(&mut self) {
+    pub(crate) async fn step(&mut self) {
         match self.dice.roll(24) {
             0..=2 => self.build().await,
             3..=8 => self.work(true).await,
@@ -124,16 +94,25 @@ impl World {
             13 => self.withdraw().await,
             14 | 15 => {
                 // A hub that has lost its memory, and finds only what is on disk and in the ledger.
+                self._around.abort_all();
                 self.hub = open(&self.db, self.data.path());
+                self._around = around(&self.db, &self.hub, self.data.path()).await;
             }
+            16 | 17 => self.settle().await,
             _ => self.keep_for_a_moment().await,
         }
     }
 
     /// Somebody builds the next version of a package.
-    async fn build(&mut self) {
+    pub(crate) async fn build(&mut self) {
+        let number = self.dice.roll(self.packages.len() as u64);
+        let package = self.packages[usize::try_from(number).unwrap()].clone();
+        self.build_of(&package).await;
+    }
+
+    /// Somebody builds the next version of this package.
+    pub(crate) async fn build_of(&mut self, package: &str) {
         self.version += 1;
-        let package = PACKAGES[usize::try_from(self.dice.roll(3)).unwrap()];
         let sample = sample_rpm(package, &self.version.to_string(), "1", "src");
         let stored = self.hub.artifacts.put_bytes(&sample.bytes().unwrap()).await.unwrap();
         let request = Request {
@@ -158,7 +137,7 @@ impl World {
 
     /// Builders do what waits: builds put out RPMs, tests pass or fail. With `faults`, some never come back, and every
     /// message may come twice.
-    async fn work(&mut self, faults: bool) {
+    pub(crate) async fn work(&mut self, faults: bool) {
         let patience = self.hub.config.patience.clone();
         let now = self.hub.now();
         let overdue = self.db.read().await.unwrap().overdue(now, true).await.unwrap();
@@ -218,7 +197,7 @@ impl World {
                     tx.put_artifact(upload, now).await.unwrap();
                 }
                 tx.commit().await.unwrap();
-            } else if self.dice.roll(3) == 0 {
+            } else if self.is_bad(&job).await {
                 outcome = Outcome::FailedByPackage { reason: "it does not taste".into() };
             }
             for _ in 0..=self.dice.roll(2) {
@@ -230,8 +209,16 @@ impl World {
         }
     }
 
+    async fn is_bad(&mut self, test: &Job) -> bool {
+        let Taste::Spoilt(package) = self.taste else { return self.dice.roll(3) == 0 };
+        let under_test = test.recipe.repos.iter().find(|repo| repo.name == UNDER_TEST).unwrap();
+        let RepoOrigin::Snapshot { id } = under_test.origin else { panic!("a snapshot is under test") };
+        let snapshot = self.db.read().await.unwrap().snapshot(id).await.unwrap().unwrap();
+        snapshot.members.iter().any(|member| member.package == package)
+    }
+
     /// A release manager promotes what is in testing, or any build, whatever became of its tests.
-    async fn promote(&mut self) {
+    pub(crate) async fn promote(&mut self) {
         let mut tx = self.db.read().await.unwrap();
         let filter = farm::ledger::BuildFilter { limit: 50, ..Default::default() };
         let any = tx.builds(&filter).await.unwrap().into_iter().map(|build| build.nvr.to_string()).collect();
@@ -245,11 +232,32 @@ impl World {
         }
         let nvr = from[usize::try_from(self.dice.roll(from.len() as u64)).unwrap()].clone();
         let to = if self.dice.roll(6) == 0 { Stage::Testing } else { Stage::Release };
-        let new = farm::api::NewPromotion { nvrs: vec![nvr], to };
+        let new = promotion_of(vec![nvr], to);
         let _refused_or_not = promotions::open(&self.hub, &rex(), new).await;
     }
 
-    async fn withdraw(&mut self) {
+    /// Everything moves that moves without tests: also what the signer has to do meanwhile.
+    pub(crate) async fn settle(&self) {
+        loop {
+            keeper::settle(&self.hub).await.unwrap();
+            let mut is_signing = false;
+            let mut tx = self.db.read().await.unwrap();
+            for id in tx.unsettled_promotions().await.unwrap() {
+                let promotion = tx.promotion(id).await.unwrap().unwrap();
+                is_signing |= matches!(
+                    promotion.state,
+                    PromotionState::Approved { .. } | PromotionState::Publishing { .. }
+                );
+            }
+            drop(tx);
+            if !is_signing {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) async fn withdraw(&mut self) {
         let open = self.db.read().await.unwrap().unsettled_promotions().await.unwrap();
         if !open.is_empty() {
             let id = open[usize::try_from(self.dice.roll(open.len() as u64)).unwrap()];
@@ -258,15 +266,15 @@ impl World {
     }
 
     /// The keeper runs, and dies after a moment, wherever it is.
-    async fn keep_for_a_moment(&mut self) {
+    pub(crate) async fn keep_for_a_moment(&mut self) {
         let moment = Duration::from_micros(1 << (8 + self.dice.roll(14)));
         let _died = tokio::time::timeout(moment, keeper::settle(&self.hub)).await;
     }
 
     /// Once nothing fails any more, everything settles, and every repo shows what its pointer says. Gives how many promotions
     /// to production were published, and how many were refused.
-    async fn comes_to_rest(&mut self, seed: u64) -> (u64, u64) {
-        for _ in 0..200 {
+    pub(crate) async fn comes_to_rest(&mut self, seed: u64) -> (u64, u64) {
+        for _ in 0..2_000 {
             keeper::settle(&self.hub).await.unwrap();
             self.work(false).await;
             let mut tx = self.db.read().await.unwrap();
@@ -298,8 +306,32 @@ impl World {
     }
 }
 
-fn rex() -> Person {
+pub(crate) fn rex() -> Person {
     Person { name: "rex".into(), admin: false, created: Stamp::ZERO }
+}
+
+/// What a person asks for who names builds and nothing else.
+pub(crate) fn promotion_of(nvrs: Vec<String>, to: Stage) -> farm::api::NewPromotion {
+    farm::api::NewPromotion { nvrs, to, target: None, stack: None, remove: Vec::new(), confirm: false }
+}
+
+/// Serves the hub on a port of its own, and has a signer work for it.
+async fn around(db: &Db, hub: &Hub, data: &Path) -> JoinSet<()> {
+    let _another_story_did = rustls::crypto::ring::default_provider().install_default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (parts, config) = tests::signer(db, hub, &url, &data.join("keys"));
+    let (never, stopped) = tokio::sync::watch::channel(false);
+    let mut around = JoinSet::new();
+    let (hub, stop) = (hub.clone(), stopped.clone());
+    around.spawn(async move {
+        hub::serve(hub, listener, stop).await.unwrap();
+    });
+    around.spawn(async move {
+        let _never_told = never;
+        signer::run(parts, config, stopped).await.unwrap();
+    });
+    around
 }
 
 fn open(db: &Db, data: &Path) -> Hub {
@@ -325,7 +357,7 @@ name = "fruit"
 release = "1"
 dist = "9s"
 arches = ["x86_64"]
-packages = ["apple", "pear", "plum"]
+packages = PACKAGES
 [project.tests]
 required = ["installs"]
 "#;

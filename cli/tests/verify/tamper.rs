@@ -1,0 +1,437 @@
+//! Ways to tamper with a published tree. Each begins with a good one and must be reported, with the file and the reason.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ::farm::digest::Digest;
+use ::farm::dsse::{DecisionKey, Envelope, IN_TOTO};
+use serde_json::{Value, json};
+
+use crate::farm::{Farm, TAG, decision_key, sign_folder, write_decision};
+use crate::look;
+
+/// What there is to tamper with.
+struct Scene {
+    /// The public tree.
+    root: PathBuf,
+    /// The keys that the auditor has.
+    keys: PathBuf,
+    /// The snapshot that was live before.
+    old: PathBuf,
+    /// Well signed by the SIG's key, and never let through: with one package more, and with one less.
+    more: PathBuf,
+    less: PathBuf,
+}
+
+impl Scene {
+    fn live(&self) -> PathBuf {
+        self.root.join("live").join(TAG)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.live().join("x86_64")
+    }
+
+    /// Puts the metadata of another snapshot's folder, and its packages, into the live one.
+    fn take(&self, from: &Path) {
+        copy(&from.join("x86_64/repodata"), &self.folder());
+    }
+
+    /// Edits what the live decision says; it is signed again by its own key, as a signer gone wrong would.
+    fn redecide(&self, edit: impl FnOnce(&mut Value)) {
+        let mut statement = self.statement();
+        edit(&mut statement);
+        write_decision(&self.live(), &statement, decision_key());
+    }
+
+    fn statement(&self) -> Value {
+        let text = fs::read_to_string(self.live().join("decision.dsse.json")).unwrap();
+        let envelope = Envelope::from_json(&text).unwrap();
+        serde_json::from_slice(&envelope.open(IN_TOTO, &[decision_key().public()]).unwrap().0).unwrap()
+    }
+
+    /// Edits the live primary, makes everything fit again, and signs it with the SIG's key and the key for decisions.
+    fn edit_primary(&self, edit: impl FnOnce(String) -> String) {
+        let repodata = self.folder().join("repodata");
+        let path = only(&repodata, "primary.xml.gz");
+        let mut text = String::new();
+        flate2::read::MultiGzDecoder::new(fs::File::open(&path).unwrap()).read_to_string(&mut text).unwrap();
+        let before = (Digest::of(&fs::read(&path).unwrap()), fs::metadata(&path).unwrap().len(), text.len());
+        let text = edit(text);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        let packed = packed.finish().unwrap();
+        fs::write(&path, &packed).unwrap();
+        let mut repomd = fs::read_to_string(repodata.join("repomd.xml")).unwrap();
+        for (old, new) in [
+            (format!(">{}<", before.0.as_str()), format!(">{}<", Digest::of(&packed).as_str())),
+            (format!("<size>{}<", before.1), format!("<size>{}<", packed.len())),
+            (format!("<open-size>{}<", before.2), format!("<open-size>{}<", text.len())),
+        ] {
+            assert!(repomd.contains(&old), "{old} in {repomd}");
+            repomd = repomd.replacen(&old, &new, 1);
+        }
+        fs::write(repodata.join("repomd.xml"), repomd).unwrap();
+        let repomd = sign_folder(&self.folder());
+        self.redecide(|statement| {
+            for subject in statement["subject"].as_array_mut().unwrap() {
+                if subject["name"] == "x86_64/repodata/repomd.xml" {
+                    subject["digest"]["sha256"] = json!(Digest::of(&repomd));
+                }
+            }
+        });
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").args(["-a", "--remove-destination"]).arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}
+
+fn only(folder: &Path, end: &str) -> PathBuf {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = entries.filter(|path| path.to_str().unwrap().ends_with(end));
+    found.next().unwrap_or_else(|| panic!("no {end} in {}", folder.display()))
+}
+
+/// The file of the package hello in a tree.
+fn hello(root: &Path) -> PathBuf {
+    let folder = root.join(format!("live/{TAG}/x86_64/Packages/h"));
+    let mut found = Vec::new();
+    for digest in fs::read_dir(folder).unwrap() {
+        for file in fs::read_dir(digest.unwrap().path()).unwrap() {
+            found.push(file.unwrap().path());
+        }
+    }
+    found.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
+    found.retain(|path| !path.to_str().unwrap().contains("-doc-"));
+    found.pop().unwrap()
+}
+
+/// Replaces a file, which may be one with that of a store.
+fn rewrite(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Another byte in the payload of hello.
+pub(crate) fn flip_a_byte(root: &Path) {
+    let path = hello(root);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 12;
+    bytes[last] ^= 1;
+    rewrite(&path, &bytes);
+}
+
+fn provenance(scene: &Scene) -> PathBuf {
+    scene.live().join("provenance/hello-2.0-1.el9s.dsse.json")
+}
+
+type Tampering = (&'static str, fn(&Scene), &'static str, &'static str);
+
+/// What it is, how it is done, the file that must be named, and what must be said of it.
+const TABLE: &[Tampering] = &[
+    ("a byte of a package", |s| flip_a_byte(&s.root), "hello-2.0-1.el9s.x86_64.rpm", "SHA-256"),
+    (
+        "a package cut short",
+        |s| {
+            let path = hello(&s.root);
+            let bytes = fs::read(&path).unwrap();
+            rewrite(&path, &bytes[..bytes.len() - 1]);
+        },
+        "hello-2.0-1.el9s.x86_64.rpm",
+        "bytes",
+    ),
+    (
+        "a package that never ends",
+        |s| {
+            let path = hello(&s.root);
+            let bytes = fs::read(&path).unwrap();
+            rewrite(&path, &[bytes, vec![0; 4096]].concat());
+        },
+        "hello-2.0-1.el9s.x86_64.rpm",
+        "more bytes than",
+    ),
+    (
+        "a package is gone",
+        |s| fs::remove_file(hello(&s.root)).unwrap(),
+        "hello-2.0-1.el9s.x86_64.rpm",
+        "missing",
+    ),
+    (
+        "a package more, signed by the SIG",
+        |s| s.take(&s.more),
+        "extra-9.0-1.el9s.x86_64.rpm",
+        "no decision let it through",
+    ),
+    (
+        "a package less, signed by the SIG",
+        |s| s.take(&s.less),
+        "primary.xml.gz",
+        "does not list hello-2.0-1.el9s.x86_64",
+    ),
+    (
+        "other bytes under a tested name, signed by the SIG",
+        rename_in_primary,
+        "hello-2.0-1.el9s.x86_64.rpm",
+        "another file of this name",
+    ),
+    (
+        "repomd.xml edited after signing",
+        |s| {
+            let path = s.folder().join("repodata/repomd.xml");
+            let text = fs::read_to_string(&path).unwrap().replace("<revision>", "<revision>9");
+            rewrite(&path, text.as_bytes());
+        },
+        "repodata/repomd.xml.asc",
+        "not accepted",
+    ),
+    (
+        "no signature on repomd.xml",
+        |s| fs::remove_file(s.folder().join("repodata/repomd.xml.asc")).unwrap(),
+        "repodata/repomd.xml.asc",
+        "missing",
+    ),
+    (
+        "primary edited",
+        |s| {
+            let path = only(&s.folder().join("repodata"), "primary.xml.gz");
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            rewrite(&path, &bytes);
+        },
+        "primary.xml.gz",
+        "another checksum",
+    ),
+    (
+        "filelists is gone",
+        |s| fs::remove_file(only(&s.folder().join("repodata"), "filelists.xml.gz")).unwrap(),
+        "filelists.xml.gz",
+        "missing",
+    ),
+    (
+        "an older repomd.xml, well signed",
+        |s| s.take(&s.old),
+        "repodata/repomd.xml",
+        "belongs to another snapshot",
+    ),
+    (
+        "the decision of another snapshot",
+        |s| copy(&s.old.join("decision.dsse.json"), &s.live()),
+        "x86_64/repodata/repomd.xml",
+        "not the one that was decided on",
+    ),
+    (
+        "the decision signed by a stranger",
+        |s| write_decision(&s.live(), &s.statement(), &DecisionKey::generate().unwrap()),
+        "decision.dsse.json",
+        "no key that counts",
+    ),
+    (
+        "no decision",
+        |s| fs::remove_file(s.live().join("decision.dsse.json")).unwrap(),
+        "decision.dsse.json",
+        "missing",
+    ),
+    (
+        "the decision of another repo",
+        |s| s.redecide(|said| said["predicate"]["tag"] = json!("storage9s-gluster-11-release")),
+        "decision.dsse.json",
+        "this is storage9s-gluster-11-testing",
+    ),
+    (
+        "a failed suite",
+        |s| {
+            s.redecide(|said| {
+                said["predicate"]["results"][0]["verdict"] =
+                    json!({ "kind": "failed", "reason": "it broke" });
+            });
+        },
+        "decision.dsse.json",
+        "failed: it broke, and no waiver covers it",
+    ),
+    (
+        "a suite that was not run",
+        |s| s.redecide(|said| drop(said["predicate"]["results"].as_array_mut().unwrap().pop())),
+        "decision.dsse.json",
+        "was not run",
+    ),
+    (
+        "nothing was required",
+        |s| s.redecide(|said| said["predicate"]["required"] = json!([])),
+        "decision.dsse.json",
+        "required no suite of the project on x86_64",
+    ),
+    (
+        "the results of another content",
+        |s| {
+            s.redecide(|said| {
+                said["predicate"]["results"][0]["content"] = json!(Digest::of(b"other"));
+            });
+        },
+        "decision.dsse.json",
+        "about another content",
+    ),
+    (
+        "another body under a tested digest of the content",
+        |s| {
+            s.redecide(|said| {
+                said["predicate"]["members"][0]["rpms"][0]["body"] = json!(Digest::of(b"other"));
+            });
+        },
+        "decision.dsse.json",
+        "not that of the packages it lists",
+    ),
+    (
+        "a waiver that has expired",
+        |s| {
+            s.redecide(|said| {
+                let made = said["predicate"]["made"].as_i64().unwrap();
+                let target = said["predicate"]["target"].clone();
+                let result = said["predicate"]["results"].as_array_mut().unwrap().pop().unwrap();
+                said["predicate"]["waivers"] = json!([{
+                    "id": "01JZ8M3Q5T7V9X1B3D5F7H9K1M", "target": target, "suite": result["suite"], "arch": null,
+                    "on": null, "scope": { "kind": "content", "content": result["content"] }, "by": "rita",
+                    "reason": "r", "made": made - 2, "until": made, "revoked": null,
+                }]);
+            });
+        },
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a path that leads out, decided on",
+        |s| s.edit_primary(|text| text.replace("href=\"Packages/h/", "href=\"../../x86_64/Packages/h/")),
+        "../../x86_64/Packages/h/",
+        "leads out of the repo",
+    ),
+    (
+        "packages at another address",
+        |s| s.edit_primary(|text| text.replace("<location ", "<location xml:base=\"http://127.0.0.1:9/\" ")),
+        "hello-2.0-1.el9s.x86_64.rpm",
+        "another address",
+    ),
+    (
+        "a number of packages that is not theirs",
+        |s| s.edit_primary(|text| text.replace("packages=\"2\"", "packages=\"1\"")),
+        "primary.xml.gz",
+        "says another number",
+    ),
+    (
+        "no provenance",
+        |s| fs::remove_file(provenance(s)).unwrap(),
+        "provenance/hello-2.0-1.el9s.dsse.json",
+        "missing",
+    ),
+    (
+        "the provenance of another build",
+        |s| fs::copy(s.old.join("provenance/hello-1.0-1.el9s.dsse.json"), provenance(s)).map(drop).unwrap(),
+        "provenance/hello-2.0-1.el9s.dsse.json",
+        "it is not about hello-2.0-1.el9s.x86_64.rpm",
+    ),
+    (
+        "provenance signed by a stranger",
+        |s| {
+            let envelope = Envelope::from_json(&fs::read_to_string(provenance(s)).unwrap()).unwrap();
+            let (payload, _) = envelope.open(IN_TOTO, &[decision_key().public()]).unwrap();
+            let again = DecisionKey::generate().unwrap().sign(IN_TOTO, &payload);
+            fs::write(provenance(s), again.to_json().unwrap()).unwrap();
+        },
+        "provenance/hello-2.0-1.el9s.dsse.json",
+        "no key that counts",
+    ),
+    (
+        "a decision in the place of provenance",
+        |s| fs::copy(s.live().join("decision.dsse.json"), provenance(s)).map(drop).unwrap(),
+        "provenance/hello-2.0-1.el9s.dsse.json",
+        "a statement of the kind",
+    ),
+    (
+        "a repo under a name that is not its own",
+        |s| fs::rename(s.live(), s.root.join("live/cloud9s-openstack-1-release")).unwrap(),
+        "live/cloud9s-openstack-1-release/decision.dsse.json",
+        "this is cloud9s-openstack-1-release",
+    ),
+    (
+        "a known path that leads to another folder",
+        |s| {
+            let link = s.root.join("buildlogs/centos/9-stream/storage/x86_64/gluster-11");
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(format!("../../../../../live/{TAG}/debug-x86_64"), &link).unwrap();
+        },
+        "buildlogs/centos/9-stream/storage/x86_64/gluster-11/repodata/repomd.xml",
+        "not the one that was decided on",
+    ),
+    (
+        "a known path that leads to what was live before",
+        |s| {
+            let link = s.root.join("buildlogs/centos/9-stream/storage/x86_64/gluster-11");
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(s.old.join("source"), &link).unwrap();
+        },
+        "buildlogs/centos/9-stream/storage/x86_64/gluster-11/repodata/repomd.xml",
+        "not the one that was decided on",
+    ),
+    (
+        "a known path that stays at what was live before",
+        |s| {
+            let link = s.root.join("buildlogs/centos/9-stream/storage/x86_64/gluster-11");
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(s.old.join("x86_64"), &link).unwrap();
+        },
+        "buildlogs/centos/9-stream/storage/x86_64/gluster-11",
+        "revision 2 is live",
+    ),
+    (
+        "a key of another SIG",
+        |s| fs::rename(s.keys.join("RPM-GPG-KEY-storage"), s.keys.join("RPM-GPG-KEY-cloud")).unwrap(),
+        "decision.dsse.json",
+        "no key of SIG storage",
+    ),
+    (
+        "a folder is gone",
+        |s| fs::remove_dir_all(s.live().join("source")).unwrap(),
+        "source/repodata/repomd.xml",
+        "missing",
+    ),
+];
+
+#[tokio::test]
+async fn every_way_of_tampering_is_reported() {
+    let mut farm = Farm::new();
+    let old = farm.publish(&[("hello", "1.0")]).await;
+    farm.publish(&[("hello", "2.0")]).await;
+    let more = farm.only_stage(&[("hello", "2.0"), ("extra", "9.0")]).await;
+    let less = farm.only_stage(&[]).await;
+    let (root, keys) = (farm.root(), farm.keys());
+    for (name, tamper, file, reason) in TABLE {
+        let copies = tempfile::tempdir().unwrap();
+        copy(&root, &copies.path().join("public"));
+        copy(&keys, &copies.path().join("keys"));
+        let tree = copies.path().join("public");
+        let scene = Scene {
+            old: tree.join("snap").join(old.file_name().unwrap()),
+            root: tree.clone(),
+            keys: copies.path().join("keys"),
+            more: more.clone(),
+            less: less.clone(),
+        };
+        tamper(&scene);
+        let report = look(tree.to_str().unwrap(), &scene.keys, true).await;
+        let said: Vec<String> =
+            report.all_violations().map(|v| format!("{}: {}", v.file, v.reason)).collect();
+        let reported = report.all_violations().any(|v| v.file.contains(file) && v.reason.contains(reason));
+        assert!(reported, "{name}: nobody said `{reason}` of `{file}`, but:\n{}", said.join("\n"));
+    }
+    let report = look(root.to_str().unwrap(), &keys, true).await;
+    assert_eq!(report.all_violations().count(), 0, "the tree that was copied was changed");
+}
+
+/// The checksum of hello in primary is that of other bytes, well signed by everybody.
+fn rename_in_primary(scene: &Scene) {
+    let digest = Digest::of(&fs::read(hello(&scene.root)).unwrap());
+    scene.edit_primary(|text| text.replace(digest.as_str(), Digest::of(b"other").as_str()));
+}

@@ -1,0 +1,197 @@
+//! The decision itself: from the facts to the one answer.
+
+use super::{
+    Approved, Decision, Question, Requirement, TestResult, TestVerdict, Waiver, is_about, is_much_smaller,
+    requirements,
+};
+use crate::ids::WaiverId;
+use crate::promotion::Course;
+use crate::sig::Stage;
+
+/// May this content be published?
+#[must_use]
+pub fn decide(question: &Question<'_>) -> Decision {
+    let Question { project, promotion, snapshot, .. } = *question;
+    let stage = promotion.to;
+    if stage == Stage::Candidate {
+        return Decision::Refused(vec!["candidate repos are not published".to_owned()]);
+    }
+    if snapshot.tag != project.tag(stage) {
+        return Decision::Refused(vec![format!(
+            "the snapshot was composed for {}, not for {}",
+            snapshot.tag,
+            project.tag(stage)
+        )]);
+    }
+    if project.required.is_empty() {
+        return Decision::Refused(vec![format!(
+            "no test, no promotion: {} requires no suite; add at least `required = [\"installs\"]` to its [project.tests]",
+            project.target()
+        )]);
+    }
+    let is_live = snapshot.base == question.live.map(|live| live.id);
+    if !is_live {
+        let is_behind = snapshot.base.is_some() && snapshot.base == question.ahead;
+        return if is_behind { Decision::Behind } else { Decision::Outdated };
+    }
+    let against = against_the_set(question);
+    if !against.is_empty() {
+        return Decision::Refused(against);
+    }
+    let waivers = match &promotion.course {
+        // It has passed once, in exactly this combination, and was published then: going back must not wait for tests.
+        Course::Back { .. } if question.was_published => Vec::new(),
+        Course::Back { .. } => {
+            return Decision::Refused(vec![format!(
+                "{} never showed this content: only what was published before can be gone back to",
+                snapshot.tag
+            )]);
+        }
+        Course::Forward => match shown(question) {
+            Ok(waivers) => waivers,
+            Err(decision) => return *decision,
+        },
+    };
+    let by = match agreed(question) {
+        Ok(by) => by,
+        Err(decision) => return *decision,
+    };
+    Decision::Approved(Approved {
+        tag: snapshot.tag.clone(),
+        snapshot: snapshot.id,
+        base: snapshot.base,
+        by,
+        waivers,
+    })
+}
+
+/// What speaks against the set itself, whatever its tests show.
+fn against_the_set(question: &Question<'_>) -> Vec<String> {
+    let Question { promotion, snapshot, live, .. } = *question;
+    let members =
+        |snapshot: &super::Snapshot| snapshot.members.iter().map(|member| member.build).collect::<Vec<_>>();
+    let live_builds = live.map(members).unwrap_or_default();
+    let mut against: Vec<String> = snapshot
+        .members
+        .iter()
+        .filter(|member| question.withdrawn.contains(&member.build) && !live_builds.contains(&member.build))
+        .map(|member| format!("{} was withdrawn; build it anew with a higher release", member.nvr))
+        .collect();
+    let (before, after) = (live.map_or(0, |live| live.rpms().count()), snapshot.rpms().count());
+    if is_much_smaller(before, after) && !promotion.confirmed {
+        against.push(format!(
+            "{} would have {after} packages instead of {before}; if that is meant, ask again with --confirm",
+            snapshot.tag
+        ));
+    }
+    against
+}
+
+/// Has everything required been shown, or been waived? Gives the waivers that were needed.
+fn shown(question: &Question<'_>) -> Result<Vec<WaiverId>, Box<Decision>> {
+    let (mut missing, mut against, mut waivers) = (Vec::new(), Vec::new(), Vec::new());
+    for requirement in requirements(question.project, question.layered) {
+        let verdict = match verdict(question, &requirement) {
+            Shown::Elsewhere => return Err(Box::new(Decision::Outdated)),
+            Shown::Nothing => None,
+            Shown::Verdict(verdict) => Some(verdict),
+        };
+        if verdict == Some(&TestVerdict::Passed) {
+            continue;
+        }
+        if let Some(waiver) = waived(question, &requirement) {
+            waivers.push(waiver.id);
+            continue;
+        }
+        match verdict {
+            Some(TestVerdict::Passed) => {}
+            Some(TestVerdict::Failed { .. }) if was_broken(question, &requirement) => {}
+            Some(TestVerdict::Failed { reason }) => {
+                against.push(format!("{} failed: {reason}", requirement.phrase()));
+            }
+            Some(TestVerdict::Errored { reason }) => {
+                against.push(format!("{} could not be run: {reason}", requirement.phrase()));
+            }
+            None => missing.push(requirement),
+        }
+    }
+    if !against.is_empty() {
+        return Err(Box::new(Decision::Refused(against)));
+    }
+    if !missing.is_empty() {
+        return Err(Box::new(Decision::Missing(missing)));
+    }
+    Ok(waivers)
+}
+
+/// What is known of one requirement.
+enum Shown<'a> {
+    /// Nothing.
+    Nothing,
+    /// Something, but in another environment than the present one.
+    Elsewhere,
+    /// What the newest run showed: a suite may have been run again, after the farm failed, say.
+    Verdict(&'a TestVerdict),
+}
+
+fn verdict<'a>(question: &Question<'a>, requirement: &Requirement) -> Shown<'a> {
+    let mut shown: Vec<&TestResult> = question
+        .results
+        .iter()
+        .filter(|result| {
+            is_about(result, requirement, &question.snapshot.content, &question.promotion.suites)
+        })
+        .collect();
+    let were_shown = !shown.is_empty();
+    let place = (requirement.on.clone(), requirement.arch);
+    shown.retain(|result| question.environments.get(&place) == Some(&result.environment));
+    match shown.into_iter().max_by_key(|result| (result.at, result.job)) {
+        Some(newest) => Shown::Verdict(&newest.verdict),
+        None if were_shown => Shown::Elsewhere,
+        None => Shown::Nothing,
+    }
+}
+
+fn waived<'a>(question: &Question<'a>, requirement: &Requirement) -> Option<&'a Waiver> {
+    let covers = |waiver: &&Waiver| {
+        waiver.covers(requirement, question.snapshot, question.release_managers, question.now)
+    };
+    question.waivers.iter().find(covers)
+}
+
+/// Did a suite of a layered project fail on what is live too? Then the change is not what broke it, and the project below need
+/// not wait for the one above.
+fn was_broken(question: &Question<'_>, requirement: &Requirement) -> bool {
+    let (Some(live), Some(_)) = (question.live, &requirement.on) else { return false };
+    let newest = question
+        .before
+        .iter()
+        .filter(|result| is_about(result, requirement, &live.content, &question.promotion.suites))
+        .max_by_key(|result| (result.at, result.job));
+    newest.is_some_and(|result| matches!(result.verdict, TestVerdict::Failed { .. }))
+}
+
+/// Who agreed, when nobody else has to.
+fn agreed(question: &Question<'_>) -> Result<Vec<String>, Box<Decision>> {
+    let Question { project, promotion, .. } = *question;
+    let needs_word = promotion.to == Stage::Release || promotion.course != Course::Forward;
+    if !needs_word {
+        return Ok(vec!["gate".to_owned()]);
+    }
+    let managers = &question.release_managers.own;
+    if let Some(approval) = promotion.approvals.iter().find(|approval| !managers.contains(&approval.by)) {
+        return Err(Box::new(Decision::Refused(vec![format!(
+            "{} approved it but is not a release manager of SIG {}",
+            approval.by, project.sig
+        )])));
+    }
+    // Going back is one person's word, as it must be quick.
+    let needed = match promotion.course {
+        Course::Forward => usize::try_from(project.approvers.max(1)).unwrap_or(usize::MAX),
+        Course::Back { .. } => 1,
+    };
+    if promotion.approvals.len() < needed {
+        return Err(Box::new(Decision::NeedsApproval));
+    }
+    Ok(promotion.approvals.iter().map(|approval| approval.by.clone()).collect())
+}

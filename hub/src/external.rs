@@ -1,0 +1,138 @@
+//! Repos outside the farm: what is in them now, and what their packages say, for checks and for whoever watches them.
+//!
+//! Nothing of it is trusted. An address is `file://`, `http://` or `https://` and nothing else; `file://` must lie below a
+//! configured folder, as on builders. Every file has a bound, and is what the repo's `repomd.xml` says by size and
+//! checksum, or is refused. What was fetched is kept in `<data>/external/<address>/<digest of repomd.xml>/`.
+
+mod fetch;
+mod place;
+mod sink;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use farm::arch::Arch;
+use farm::digest::Digest;
+use tokio::runtime::Handle;
+
+use crate::closure::repomd::{Index, Repomd};
+use crate::closure::{Cache, Layer, RepoData};
+use crate::problem::{Answer, Problem};
+use fetch::{Fetched, Wire};
+use place::Place;
+
+/// Where below the data folder it is kept.
+const FOLDER: &str = "external";
+
+/// What a repo shows at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The digest of its `repomd.xml`: another one is another content.
+    pub digest: Digest,
+    /// The revision it gives itself; most often seconds since 1970. For people: nothing makes it rise.
+    pub revision: String,
+}
+
+/// Reads repos outside the farm. Cheap to clone; clones share what they know.
+#[derive(Clone)]
+pub struct Outside(Arc<Inner>);
+
+struct Inner {
+    folder: PathBuf,
+    file_repos: Vec<PathBuf>,
+    wire: Arc<Wire>,
+    cache: Cache,
+    /// What was last seen at each address; held while somebody looks there.
+    known: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Fetched>>>>>,
+}
+
+impl Outside {
+    /// A reader that keeps its files below `data`, and what it read in `cache`. `file_repos` are the folders below which
+    /// `file://` repos may lie.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(data: &Path, file_repos: &[PathBuf], cache: Cache) -> anyhow::Result<Self> {
+        let folder = data.join(FOLDER);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let (file_repos, wire) = (file_repos.to_vec(), Arc::new(Wire::default()));
+        Ok(Self(Arc::new(Inner { folder, file_repos, wire, cache, known: Mutex::default() })))
+    }
+
+    /// What the repo shows now. An unchanged one costs a short question.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] when it must not be read, [`Problem::Unavailable`] when it cannot be now.
+    pub async fn current(&self, baseurl: &str, arch: Arch) -> Answer<State> {
+        let (_, fetched) = self.look(baseurl, arch).await?;
+        let repomd = Repomd::parse(&fetched.bytes).map_err(|error| unusable(baseurl, &error))?;
+        Ok(State { digest: Digest::of(&fetched.bytes), revision: repomd.revision })
+    }
+
+    /// The repo as a layer of a check, and what it is. Its main index is fetched and read once for each state of the repo;
+    /// its filelists only when a check asks for them.
+    ///
+    /// # Errors
+    /// As [`Outside::current`]; also when the repo changed in the middle, which passes.
+    pub async fn layer(&self, baseurl: &str, arch: Arch, priority: u32) -> Answer<(State, Layer)> {
+        let (place, fetched) = self.look(baseurl, arch).await?;
+        let unusable = |error: io::Error| self::unusable(baseurl, &error);
+        let repomd = Repomd::parse(&fetched.bytes).map_err(unusable)?;
+        let state = State { digest: Digest::of(&fetched.bytes), revision: repomd.revision };
+        let shelf = self.0.folder.join(place.key()).join(state.digest.as_str());
+        let primary = self.0.wire.keep(&place, &repomd.primary, &shelf, "primary").await.map_err(unusable)?;
+        fetch::tidy(&shelf);
+
+        let wire = self.0.wire.clone();
+        let filelists = repomd.filelists;
+        let runtime = Handle::current();
+        let open = move || -> io::Result<Box<dyn Read + Send>> {
+            let index: &Index =
+                filelists.as_ref().ok_or_else(|| io::Error::other("the repo has no filelists"))?;
+            // A check is blocking and on a thread of its own.
+            let kept = runtime.block_on(wire.keep(&place, index, &shelf, "filelists"))?;
+            Ok(Box::new(File::open(kept)?))
+        };
+        let (cache, key) = (self.0.cache.clone(), state.digest.to_string());
+        let read = move || {
+            cache.get_or_read(&key, || {
+                Ok(RepoData::read(File::open(primary)?)?.with_filelists(Box::new(open)))
+            })
+        };
+        let read =
+            tokio::task::spawn_blocking(read).await.context("the task that reads a repo ended early")?;
+        Ok((state, Layer { priority, data: read.map_err(unusable)? }))
+    }
+
+    async fn look(&self, baseurl: &str, arch: Arch) -> Answer<(Place, Fetched)> {
+        let place = Place::of(baseurl, arch, &self.0.file_repos).map_err(|what| {
+            Problem::invalid(
+                what,
+                "correct the SIG's template, or add the folder to file_repos in the hub's configuration",
+            )
+        })?;
+        let known = {
+            let mut all = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(place.key()).or_default().clone()
+        };
+        let mut known = known.lock().await;
+        let fetched = self.0.wire.repomd(&place, known.as_ref()).await;
+        let fetched = fetched.map_err(|error| unusable(baseurl, &error))?;
+        *known = Some(fetched.clone());
+        Ok((place, fetched))
+    }
+}
+
+fn unusable(baseurl: &str, error: &io::Error) -> Problem {
+    Problem::unavailable(
+        format!("the repo {baseurl} cannot be read: {error}"),
+        "wait until it can be, or correct its address in the SIG's template",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! From the gate's yes to what users see: signed, staged, looked at as a client would, brought in, pointed to, shown.
+//!
+//! Every step may be repeated, and a crash between any two leaves users with what was live or what is. The gate is asked at the
+//! start, so that nothing is signed in vain, and once more in the transaction that moves the pointer.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use farm::gate::{Approved, Decision};
+use farm::ledger::Kept;
+use farm::promotion::{Promotion, PromotionEvent};
+use farm::sig::Project;
+use farm::snapshot::{Rpm, Snapshot};
+
+use super::look::look;
+use super::promotions::advance;
+use super::{Progress, repos};
+use crate::problem::{Answer, Problem};
+use crate::repos::compose::{self, Plan, Shipped};
+use crate::signing;
+use crate::state::Hub;
+
+/// Takes an approved promotion as far as it goes now: waits for the signer where something is not signed yet, else brings the
+/// snapshot into the public tree, where nothing points to it, and moves the repo's pointer.
+pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.read().await?;
+    let Decision::Approved(approved) = tx.gate_says(promotion, hub.now()).await? else {
+        drop(tx);
+        return take_back(hub, promotion).await;
+    };
+    let community = tx.community().await?;
+    let snapshot =
+        tx.snapshot(approved.snapshot()).await?.context("an approved snapshot is in the ledger")?;
+    drop(tx);
+    let Some((project, stage)) = community.tag(approved.tag()) else {
+        return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
+    };
+    let Some(staged) = stage_signed(hub, &approved, &snapshot, project).await? else {
+        return Ok(Progress::None);
+    };
+    hub.public
+        .admit(&approved, project, stage, &staged)
+        .await
+        .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
+
+    let mut tx = hub.db.write().await?;
+    let Decision::Approved(approved) = tx.ask_gate(promotion, hub.now()).await? else {
+        drop(tx);
+        return take_back(hub, promotion).await;
+    };
+    let revision = tx.publish(&approved, promotion.id, hub.now()).await?;
+    tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
+    tx.commit().await?;
+    tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
+    Ok(Progress::Made)
+}
+
+/// The snapshot as users get it, complete with signatures, below the staging folder. `None` while the signer has not put its
+/// name to all of it.
+async fn stage_signed(
+    hub: &Hub,
+    approved: &Approved,
+    snapshot: &Snapshot,
+    project: &Project,
+) -> Answer<Option<PathBuf>> {
+    if hub.public.contains(snapshot.id) {
+        // It was brought in before a crash: admitting it again makes sure of the rest.
+        return Ok(Some(hub.staging.join(compose::public_name(snapshot.id))));
+    }
+    let Some(files) = signing::signed_files(hub, snapshot).await? else {
+        hub.signers.ring();
+        return Ok(None);
+    };
+    signing::discard_unfit(hub, snapshot.id, &files).await?;
+    let shipped = |rpm: &Rpm| {
+        files.get(&rpm.body).map(|(digest, size)| Shipped { digest: digest.clone(), size: *size })
+    };
+    let context = || format!("cannot stage snapshot {} of {}", snapshot.id, approved.tag());
+    let plan = Plan::public(snapshot, &project.arches, shipped).with_context(context)?;
+    let staged = compose::compose(&hub.staging, &hub.engine, plan).await.with_context(context)?;
+    let Some(endorsement) = signing::endorsement(hub, snapshot.id).await? else {
+        hub.signers.ring();
+        return Ok(None);
+    };
+    signing::publish::endorse(hub, &endorsement, &staged).await?;
+    crate::provenance::publish(hub, snapshot, &endorsement, &staged).await?;
+    look(hub, snapshot, project, files, &staged).await?;
+    Ok(Some(staged))
+}
+
+/// The gate has changed its mind between approval and publication.
+async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let mut tx = hub.db.write().await?;
+    let event = match tx.ask_gate(promotion, hub.now()).await? {
+        Decision::Approved(_) | Decision::Later | Decision::Behind => return Ok(Progress::None),
+        Decision::NeedsApproval => PromotionEvent::NeedsApproval,
+        Decision::Outdated | Decision::Missing(_) => PromotionEvent::Outdated,
+        Decision::Refused(why) => PromotionEvent::Reject { why },
+    };
+    tx.step_promotion(promotion, event, hub.now()).await?;
+    tx.commit().await?;
+    Ok(Progress::Made)
+}
+
+/// Makes the public tree show what the pointer says, then says that it does. A later promotion may have moved the pointer
+/// already; the tree then shows that one.
+pub(super) async fn show(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    let community = hub.community().await?;
+    if let Some(project) = community.target(&promotion.target) {
+        repos::follow_pointer(hub, &project.tag(promotion.to)).await?;
+        // A retired key that nothing live was signed with any more is not published any longer.
+        signing::publish::keys(hub).await?;
+    }
+    let progress = advance(hub, promotion, PromotionEvent::Visible).await?;
+    tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), to = %promotion.to, "published");
+    Ok(progress)
+}

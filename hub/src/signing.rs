@@ -1,0 +1,174 @@
+//! Signing, from the hub's side: what waits for a signer, taking in what one has signed, and writing it into what users get.
+//!
+//! The hub has no private key. It hands a signer ([`work`]) what the gate has let through, and takes from it ([`accept`]) only
+//! what is signed by a key that counts, of exactly what was asked for. The signer believes the hub as little: it looks into
+//! the ledger itself.
+
+pub mod accept;
+pub mod publish;
+pub mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use farm::digest::Digest;
+use farm::ids::SnapshotId;
+use farm::ledger::Tx;
+use farm::signing::{Endorsement, Purpose, SignedFile, SigningKey, current};
+use farm::snapshot::{Rpm, Snapshot};
+use tokio::sync::watch;
+
+use crate::files::{blocking, remove_tree};
+use crate::problem::{Answer, Problem};
+use crate::repos::{compose, manifest};
+use crate::state::Hub;
+
+/// Wakes whoever waits for something to sign.
+#[derive(Debug)]
+pub struct Bell(watch::Sender<u64>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Bell {
+    /// There may be something to sign.
+    pub fn ring(&self) {
+        self.0.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn heard(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// A snapshot's RPMs, as far as the key that signs now has signed them.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// The SIG whose repo it is.
+    pub sig: String,
+    /// The key that signs now; `None` when no signer has told of one.
+    pub key: Option<SigningKey>,
+    /// The signed files, by body digest.
+    pub files: BTreeMap<Digest, SignedFile>,
+}
+
+impl Signed {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn of(hub: &Hub, tx: &mut Tx, snapshot: &Snapshot) -> Answer<Signed> {
+        let community = tx.community().await?;
+        let Some((project, _)) = community.tag(&snapshot.tag) else {
+            return Err(Problem::not_found("tag", &snapshot.tag));
+        };
+        let sig = project.sig.clone();
+        let key = current(&tx.signing_keys().await?, Purpose::Packages, &sig, hub.now()).cloned();
+        let files = match &key {
+            Some(key) => {
+                let bodies: Vec<Digest> = snapshot.rpms().map(|rpm| rpm.body.clone()).collect();
+                tx.signed_by(&key.fingerprint, &bodies).await?
+            }
+            None => BTreeMap::new(),
+        };
+        Ok(Signed { sig, key, files })
+    }
+
+    /// The RPMs that are not signed yet.
+    pub fn missing<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Rpm> {
+        snapshot.rpms().filter(|rpm| !self.files.contains_key(&rpm.body))
+    }
+}
+
+/// The signed file of each RPM of a snapshot, by body digest: digest and size. `None` while one is missing.
+///
+/// # Errors
+/// When the ledger fails.
+pub async fn signed_files(hub: &Hub, snapshot: &Snapshot) -> Answer<Option<BTreeMap<Digest, (Digest, u64)>>> {
+    let signed = Signed::of(hub, &mut hub.db.read().await?, snapshot).await?;
+    if signed.key.is_none() || signed.missing(snapshot).next().is_some() {
+        return Ok(None);
+    }
+    let place = |(body, file): (Digest, SignedFile)| (body, (file.digest, file.size));
+    Ok(Some(signed.files.into_iter().map(place).collect()))
+}
+
+/// What a signer has put its name to, if that is what is staged for the public now, or in the public tree already, and every
+/// key of it still counts.
+///
+/// # Errors
+/// When the ledger or the disk fails.
+pub async fn endorsement(hub: &Hub, id: SnapshotId) -> Answer<Option<Endorsement>> {
+    let mut tx = hub.db.read().await?;
+    let Some(endorsement) = tx.endorsement(id).await? else { return Ok(None) };
+    let (keys, now) = (tx.signing_keys().await?, hub.now());
+    drop(tx);
+    let counts = |name: &String| keys.iter().any(|key| key.fingerprint == *name && key.is_valid(now));
+    if !endorsement.keys.iter().all(counts) {
+        return Ok(None);
+    }
+    let Some(staged) = staged(hub, id).await? else { return Ok(None) };
+    let signed: BTreeMap<&String, &Digest> =
+        endorsement.folders.iter().map(|(folder, metadata)| (folder, &metadata.repomd)).collect();
+    Ok((signed == staged.iter().collect()).then_some(endorsement))
+}
+
+/// Removes what is staged for the public if it has other files than these, as it does when a key has followed another one since
+/// it was staged. It is staged anew then.
+///
+/// # Errors
+/// When the disk fails.
+pub async fn discard_unfit(hub: &Hub, id: SnapshotId, files: &BTreeMap<Digest, (Digest, u64)>) -> Answer<()> {
+    let staged = hub.staging.join(compose::public_name(id));
+    let expected: BTreeSet<Digest> = files.values().map(|(digest, _)| digest.clone()).collect();
+    let work = move || -> anyhow::Result<()> {
+        for folder in manifest::folders_of(&staged)? {
+            let listing = manifest::Listing::read(&staged, id, &folder)?;
+            let mut packages = listing.files().filter(|listed| manifest::is_package(listed.path));
+            let fits =
+                packages.all(|listed| listed.digest().is_some_and(|digest| expected.contains(&digest)));
+            if !fits {
+                return Ok(remove_tree(&staged)?);
+            }
+        }
+        Ok(())
+    };
+    Ok(blocking(work).await?)
+}
+
+/// Where a snapshot is, as the public gets it: staged, or in the public tree already.
+#[must_use]
+pub fn place(hub: &Hub, id: SnapshotId) -> Option<PathBuf> {
+    let staged = hub.staging.join(compose::public_name(id));
+    if staged.is_dir() {
+        return Some(staged);
+    }
+    hub.public.contains(id).then(|| hub.public.dir(id))
+}
+
+/// SHA-256 of the `repomd.xml` of each folder of a snapshot, as the public gets it. `None` when it is not staged.
+///
+/// # Errors
+/// When the disk fails.
+pub async fn staged(hub: &Hub, id: SnapshotId) -> Answer<Option<BTreeMap<String, Digest>>> {
+    let Some(place) = place(hub, id) else { return Ok(None) };
+    let read = move || -> anyhow::Result<Option<BTreeMap<String, Digest>>> {
+        let mut found = BTreeMap::new();
+        for entry in std::fs::read_dir(&place)? {
+            let Ok(folder) = entry?.file_name().into_string() else { continue };
+            if !manifest::is_folder(&folder) {
+                continue;
+            }
+            let repomd = place.join(&folder).join("repodata/repomd.xml");
+            let bytes =
+                std::fs::read(&repomd).with_context(|| format!("cannot read {}", repomd.display()))?;
+            found.insert(folder, Digest::of(&bytes));
+        }
+        Ok((!found.is_empty()).then_some(found))
+    };
+    Ok(blocking(read).await?)
+}
