@@ -17,20 +17,18 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// What the configuration says, and where it is silent what the machine has: all its memory, and the disk that is
-    /// free once the caches are as full as [`may_keep`] lets them be.
-    pub(crate) fn of(config: &Config, data: &Path) -> std::io::Result<Capacity> {
+    /// What the configuration says, and where it is silent what the machine has: all its memory, and of the `free_mb` of
+    /// disk what is left once the caches are as full as [`may_keep`] lets them be.
+    pub(crate) fn of(config: &Config, free_mb: u64) -> std::io::Result<Capacity> {
         let memory_mb = match config.memory_mb {
             Some(said) => said,
             None => memory_in(&std::fs::read_to_string("/proc/meminfo")?).unwrap_or(u64::MAX),
         };
         let disk_mb = match config.disk_mb {
             Some(said) => said,
-            None => {
-                let free = free_disk(data)?;
-                free.saturating_sub(may_keep(config.cache_mb, free))
-                    .saturating_sub(may_keep(config.ccache_mb, free))
-            }
+            None => free_mb
+                .saturating_sub(may_keep(config.cache_mb, free_mb))
+                .saturating_sub(may_keep(config.ccache_mb, free_mb)),
         };
         Ok(Capacity { slots: config.slots, memory_mb, disk_mb })
     }
@@ -96,10 +94,10 @@ mod tests {
     fn the_machine_is_asked_for_what_is_not_said() {
         assert_eq!(memory_in("MemTotal:       24684000 kB\nMemFree: 1 kB\n"), Some(24105));
         assert_eq!(memory_in("nothing"), None);
-        let folder = std::env::temp_dir();
-        let measured = Capacity::of(&Config { cache_mb: 0, ..Config::default() }, &folder).unwrap();
+        let free = free_disk(&std::env::temp_dir()).unwrap();
+        let measured = Capacity::of(&Config { cache_mb: 0, ..Config::default() }, free).unwrap();
         assert!(measured.memory_mb > 0 && measured.disk_mb > 0, "{measured:?}");
         let said = Config { memory_mb: Some(7), disk_mb: Some(9), slots: 3, ..Config::default() };
-        assert_eq!(Capacity::of(&said, &folder).unwrap(), Capacity { slots: 3, memory_mb: 7, disk_mb: 9 });
+        assert_eq!(Capacity::of(&said, free).unwrap(), Capacity { slots: 3, memory_mb: 7, disk_mb: 9 });
     }
 }

@@ -116,8 +116,8 @@ async fn prepare(config: &Config, engine: Engine, identity: &Identity) -> anyhow
     let born = birth(&data).with_context(doing)?;
     let work = data.join("work");
     workspace::clear(&work).with_context(doing)?;
-    let capacity = Capacity::of(config, &data).context("cannot find out what this machine has")?;
     let free = capacity::free_disk(&data).context("cannot find out what this machine has")?;
+    let capacity = Capacity::of(config, free).context("cannot find out what this machine has")?;
     let kept_bytes = |wished| capacity::may_keep(wished, free).saturating_mul(MIB);
     let cache = Cache::open(data.join("cache"), kept_bytes(config.cache_mb)).with_context(doing)?;
     let roots = roots::folder(&data);

@@ -483,7 +483,23 @@ fn walk(dir: &Path, files: &mut Vec<(PathBuf, Digest)>) {
     }
 }
 
-/// The SIG of the stories.
+/// The template of a SIG `demo` that ada maintains and whose releases rex manages, with all that `rest` says of it besides.
+#[must_use]
+pub fn demo_sig(rest: &str) -> String {
+    format!(
+        r#"
+name = "demo"
+[[member]]
+name = "ada"
+roles = ["maintainer"]
+[[member]]
+name = "rex"
+roles = ["release-manager"]
+{rest}"#
+    )
+}
+
+/// The SIG `demo` of most stories.
 const DEMO: &str = r#"
 name = "demo"
 title = "The stories' SIG"

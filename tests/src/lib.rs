@@ -9,7 +9,7 @@ mod services;
 mod tools;
 
 pub use audit::audit;
-pub use farm::{Farm, Options, signer};
+pub use farm::{Farm, Options, demo_sig, signer};
 pub use packages::{Behaviour, Package};
 pub use proxy::{Proxy, Weather};
 pub use services::{on_real_services, wipe};

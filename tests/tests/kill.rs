@@ -11,7 +11,7 @@ use farm::ledger::{BuildFilter, Db, PromotionFilter, RequestFilter};
 use farm::promotion::PromotionState;
 use farm::request::{Closed, RequestKind, Verdict};
 use farm::stamp::Stamp;
-use tests::{audit, programs, run_git, service};
+use tests::{audit, demo_sig, programs, run_git, service};
 
 const PACKAGES: [&str; 3] = ["apple", "pear", "plum"];
 const VERSIONS: u32 = 3;
@@ -265,15 +265,8 @@ fn git(dir: &Path, args: &[&str]) -> bool {
 }
 
 fn template(image: &str) -> String {
-    format!(
+    demo_sig(&format!(
         r#"
-name = "demo"
-[[member]]
-name = "ada"
-roles = ["maintainer"]
-[[member]]
-name = "rex"
-roles = ["release-manager"]
 [[project]]
 name = "fruit"
 release = "1"
@@ -288,5 +281,5 @@ seconds = 120
 memory_mb = 512
 disk_mb = 128
 "#
-    )
+    ))
 }

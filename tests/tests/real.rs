@@ -8,20 +8,13 @@ use std::process::Command;
 use farm::ids::{PromotionId, RequestId};
 use farm::promotion::PromotionState;
 use farm::request::Status;
-use tests::{Farm, Options, service};
+use tests::{Farm, Options, demo_sig, service};
 
 const BRANCH: &str = "c9s-sig-demo-samples";
 
 fn template(image: &str) -> String {
-    format!(
+    demo_sig(&format!(
         r#"
-name = "demo"
-[[member]]
-name = "ada"
-roles = ["maintainer"]
-[[member]]
-name = "rex"
-roles = ["release-manager"]
 [[project]]
 name = "samples"
 release = "1"
@@ -42,7 +35,7 @@ disk_mb = 256
 pids = 128
 log_mb = 4
 "#
-    )
+    ))
 }
 
 async fn real_farm() -> Option<Farm> {

@@ -3,21 +3,14 @@
 
 use farm::why::{Why, WhyCode};
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package};
+use tests::{Behaviour, Farm, Options, Package, demo_sig};
 
 /// SIG demo, with a cap of one job and a second architecture that nobody builds for where `arches` says so.
 fn demo(arches: &str, share: &str) -> String {
-    format!(
+    demo_sig(&format!(
         r#"
-name = "demo"
 [share]
 {share}
-[[member]]
-name = "ada"
-roles = ["maintainer"]
-[[member]]
-name = "rex"
-roles = ["release-manager"]
 [[project]]
 name = "hello"
 release = "2"
@@ -30,7 +23,7 @@ required = ["installs", "runs"]
 [project.limits]
 seconds = 60
 "#
-    )
+    ))
 }
 
 async fn farm_with(arches: &str, share: &str) -> Farm {

@@ -6,6 +6,7 @@ use farm::api::PlanView;
 use farm::sig::plan::Change;
 use farm::sig::{Sig, Stage};
 
+use super::words::count;
 use super::{Cell, Table};
 use crate::screen::{Look, Tone};
 
@@ -19,13 +20,9 @@ pub fn plan(plan: &PlanView, look: &Look) -> String {
     for change in &plan.changes {
         text.push_str(&line(change, look));
     }
-    let count = plan.changes.len();
-    let noun = if count == 1 { "change" } else { "changes" };
-    let _ = if plan.applied {
-        writeln!(text, "SIG {}: {count} {noun} applied", plan.sig)
-    } else {
-        writeln!(text, "SIG {}: {count} {noun} to apply", plan.sig)
-    };
+    let changes = count(plan.changes.len(), "change");
+    let what = if plan.applied { "applied" } else { "to apply" };
+    let _ = writeln!(text, "SIG {}: {changes} {what}", plan.sig);
     text
 }
 

@@ -8,6 +8,7 @@ use farm::api::{QueueView, StatusView, TroubleView};
 use farm::builder::Condition;
 use farm::promotion::Promotion;
 
+use super::words::count;
 use super::{Cell, Table, ago, builders, span};
 use crate::screen::{Look, Tone};
 
@@ -50,10 +51,6 @@ pub fn status(view: &StatusView, look: &Look) -> String {
     text.push('\n');
     text.push_str(&builders(&view.builders, look));
     text
-}
-
-fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// `2 free, 1 silent`

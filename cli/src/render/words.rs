@@ -65,6 +65,12 @@ pub fn condition(condition: Condition) -> Cell {
     }
 }
 
+/// `1 build`, `2 builds`
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// `1.4 MiB`
 #[must_use]
 pub fn size(bytes: u64) -> String {

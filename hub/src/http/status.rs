@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use farm::api::{QueueView, StatusView, TroubleView, Untold};
+use farm::ids::PromotionId;
 use farm::job::Job;
 use farm::ledger::{Outbox, Queue, Tx};
 use farm::promotion::Promotion;
@@ -32,16 +33,17 @@ pub(super) async fn status(
     let mut tx = hub.db.read().await?;
     let community = tx.community().await?;
     let Outbox { events, oldest } = tx.outbox().await?;
+    let unsettled = tx.unsettled_promotions().await?;
     let queue = |Queue { sig, arch, jobs, oldest }| QueueView { sig, arch, jobs, oldest };
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         jobs: tx.jobs_by_phase().await?,
         open_requests: tx.open_requests().await?.len(),
-        open_promotions: tx.unsettled_promotions().await?.len(),
+        open_promotions: unsettled.len(),
         builders: view::builders(&hub, &mut tx).await?,
         nobody: nobody_for_any(&hub, &mut tx, &community).await?,
         queues: tx.queues().await?.into_iter().map(queue).collect(),
-        unapproved: unapproved(&mut tx, &community).await?,
+        unapproved: unapproved(&mut tx, &community, unsettled).await?,
         red: live::reds(&hub, &mut tx, &community).await?,
         untold: Untold { events, oldest },
         bus_away: !hub.bus.is_up(),
@@ -50,10 +52,10 @@ pub(super) async fn status(
     }))
 }
 
-/// The promotions that miss nothing but a release manager's word.
-async fn unapproved(tx: &mut Tx, community: &Community) -> Answer<Vec<Promotion>> {
+/// Those of these promotions that miss nothing but a release manager's word.
+async fn unapproved(tx: &mut Tx, community: &Community, unsettled: Vec<PromotionId>) -> Answer<Vec<Promotion>> {
     let mut waiting = Vec::new();
-    for id in tx.unsettled_promotions().await? {
+    for id in unsettled {
         if let Some(promotion) = tx.promotion(id).await?.map(|kept| kept.value)
             && needs_word(community, &promotion)
         {
