@@ -465,7 +465,9 @@ fn a_result_counts_for_its_version_of_the_suite_and_in_its_environment_only() {
 fn a_withdrawn_build_enters_nothing_but_need_not_leave_at_once() {
     let new = member("hello", "2.10").build;
     refused(
-        Case::good().without(|case| drop(case.withdrawn.insert(new))),
+        Case::good().without(|case| {
+            case.withdrawn.insert(new);
+        }),
         "hello-2.10-1.el9s was withdrawn; build it anew",
     );
     // What is live already is not held against what comes beside it.
@@ -477,8 +479,18 @@ fn a_withdrawn_build_enters_nothing_but_need_not_leave_at_once() {
         case.show_all();
     }));
     // Nor does a waiver, or that it was public once, bring one in.
-    refused(Case::waived().without(|case| drop(case.withdrawn.insert(new))), "was withdrawn");
-    refused(Case::back().without(|case| drop(case.withdrawn.insert(new))), "was withdrawn");
+    refused(
+        Case::waived().without(|case| {
+            case.withdrawn.insert(new);
+        }),
+        "was withdrawn",
+    );
+    refused(
+        Case::back().without(|case| {
+            case.withdrawn.insert(new);
+        }),
+        "was withdrawn",
+    );
 }
 
 #[test]
@@ -561,7 +573,8 @@ fn a_waiver_stands_in_for_one_result_and_is_named() {
 /// Every single thing without which a waiver is worth nothing.
 #[test]
 fn a_waiver_is_worth_nothing_where_anything_of_it_does_not_fit() {
-    let spoils: [(&str, fn(&mut Case)); 9] = [
+    type Spoil = fn(&mut Case);
+    let spoils: [(&str, Spoil); 9] = [
         ("another suite", |case| case.waivers[0].suite = "installs".into()),
         ("another architecture", |case| case.waivers[0].arch = Some(Arch::Aarch64)),
         ("a suite of another project", |case| case.waivers[0].on = Some(ABOVE.into())),

@@ -87,7 +87,7 @@ async fn under_way(tx: &mut Tx, tag: &str) -> Answer<Option<(RequestId, Vec<Caus
     let Some(watch) = tx.watch(tag).await? else { return Ok(None) };
     let Some(request) = watch.request else { return Ok(None) };
     let is_open = tx.request(request).await?.is_some_and(|request| request.closed.is_none());
-    Ok(is_open.then(|| (request, watch.value.causes)))
+    Ok(is_open.then_some((request, watch.value.causes)))
 }
 
 /// What of the projects of this name works on what.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod farm;
+mod outside;
 mod packages;
 pub mod processes;
 mod proxy;
@@ -10,6 +11,7 @@ mod tools;
 
 pub use audit::audit;
 pub use farm::{Farm, Options, demo_sig, signer};
+pub use outside::outside_repo;
 pub use packages::{Behaviour, Package};
 pub use proxy::{Proxy, Weather};
 pub use services::{on_real_services, wipe};

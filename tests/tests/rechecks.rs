@@ -1,18 +1,16 @@
 //! What is live is tested again by itself when something below it moves; on the embedded defaults, and on PostgreSQL and RabbitMQ.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use farm::api::{StatusView, TagView};
-use farm::digest::Digest;
 use farm::ids::PromotionId;
 use farm::matrix::{Cell, Matrix};
 use farm::recheck::Cause;
 use farm::request::{Request, RequestKind, Status};
 use farm::why::{Why, WhyCode};
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package, stories};
+use tests::{Behaviour, Farm, Options, Package, outside_repo, stories};
 
 stories!(
     what_moves_below_a_live_repo_is_a_reason_to_test_it_again,
@@ -204,28 +202,9 @@ async fn what_breaks_is_said(farm: &Farm, moon: &Package, times: usize) {
     checked(farm, "above9s-moon-1-testing", checks(farm, "above9s-moon-1-testing").await.len()).await;
 }
 
-/// A repo outside without packages, in some state.
-fn outside(folder: &Path, state: &str) {
-    let index = |kind: &str, root: &str| {
-        let text = format!("<?xml version=\"1.0\"?>\n<{root} packages=\"0\"></{root}>\n<!-- {state} -->\n");
-        let href = format!("repodata/{state}-{kind}.xml");
-        std::fs::write(folder.join(&href), &text).unwrap();
-        format!(
-            "<data type=\"{kind}\"><checksum type=\"sha256\">{}</checksum><location href=\"{href}\"/><size>{}</size></data>",
-            Digest::of(text.as_bytes()).as_str(),
-            text.len()
-        )
-    };
-    std::fs::create_dir_all(folder.join("repodata")).unwrap();
-    let indexes = index("primary", "metadata") + &index("filelists", "filelists");
-    let repomd = format!("<repomd><revision>{state}</revision>{indexes}</repomd>");
-    std::fs::write(folder.join("repodata/next"), repomd).unwrap();
-    std::fs::rename(folder.join("repodata/next"), folder.join("repodata/repomd.xml")).unwrap();
-}
-
 async fn a_repo_outside_that_changes_is_a_reason_to_test_again() {
     let base = tempfile::tempdir().unwrap();
-    outside(base.path(), "1");
+    outside_repo(base.path(), "1");
     let farm = Farm::bare(Options {
         recheck_ms: 500,
         outside_ms: 500,
@@ -249,7 +228,7 @@ async fn a_repo_outside_that_changes_is_a_reason_to_test_again() {
     })
     .await;
     assert_eq!(checks(&farm, testing).await.len(), 0);
-    outside(base.path(), "2");
+    outside_repo(base.path(), "2");
     let (causes, status) = checked(&farm, testing, 1).await;
     assert_eq!(status, Status::Complete);
     let [Cause::OutsideChanged { name, from, to }] = &causes[..] else { panic!("{causes:?}") };

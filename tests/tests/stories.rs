@@ -6,7 +6,8 @@ use farm::ids::PromotionId;
 use farm::promotion::PromotionState;
 use farm::request::Status;
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package, stories};
+use tempfile::TempDir;
+use tests::{Behaviour, Farm, Options, Package, outside_repo, stories};
 
 stories!(
     a_push_is_built_tested_and_promoted_to_production,
@@ -267,8 +268,27 @@ async fn a_slow_old_build_does_not_push_out_a_newer_one() {
     farm.ends_well().await;
 }
 
+/// A farm and a repo outside of it, which nobody builds from yet.
+async fn beside_another_repo() -> (Farm, TempDir) {
+    let base = tempfile::tempdir().unwrap();
+    outside_repo(base.path(), "1");
+    let file_repos = vec![base.path().to_owned()];
+    let farm = Farm::bare(Options { file_repos, ..Options::default() }).await;
+    farm.apply_demo().await;
+    (farm, base)
+}
+
+/// Puts that repo below the SIG's project.
+async fn build_from(farm: &Farm, base: &TempDir) {
+    let url = base.path().display();
+    farm.apply_demo_with(&format!(
+        "[[project.external-repo]]\nname = \"base\"\nbaseurl = \"file://{url}\"\n"
+    ))
+    .await;
+}
+
 async fn what_was_tested_on_another_layer_is_tested_again() {
-    let farm = Farm::new().await;
+    let (farm, base) = beside_another_repo().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
     farm.tested("hello-1-1").await;
     let tests = || async {
@@ -277,8 +297,7 @@ async fn what_was_tested_on_another_layer_is_tested_again() {
     };
     assert_eq!(tests().await, 1);
     // The same content, but what lies below it is another: an external repo was added.
-    farm.apply_demo_with("[[project.external-repo]]\nname = \"base\"\nbaseurl = \"http://base.invalid/\"\n")
-        .await;
+    build_from(&farm, &base).await;
     let (status, body) = farm.promote("rex", &["hello-1-1"]).await;
     assert!((200..300).contains(&status), "{body}");
     farm.settled(body["id"].as_str().unwrap().parse().unwrap()).await;
@@ -305,7 +324,7 @@ async fn a_withdrawn_promotion_goes_nowhere() {
 }
 
 async fn what_changes_below_a_waiting_promotion_is_tested_before_anybody_approves() {
-    let farm = Farm::new().await;
+    let (farm, base) = beside_another_repo().await;
     farm.closed(farm.build(&hello("1", Behaviour::Builds))).await;
     farm.tested("hello-1-1").await;
     let (_, body) = farm.promote("ada", &["hello-1-1"]).await;
@@ -323,8 +342,7 @@ async fn what_changes_below_a_waiting_promotion_is_tested_before_anybody_approve
         }
     };
     tested_times(1).await;
-    farm.apply_demo_with("[[project.external-repo]]\nname = \"base\"\nbaseurl = \"http://base.invalid/\"\n")
-        .await;
+    build_from(&farm, &base).await;
     tested_times(2).await;
     let (status, body) =
         farm.post("rex-token", &format!("/api/v1/promotions/{id}/approve"), &json!({})).await;

@@ -67,7 +67,7 @@ pub fn condition(condition: Condition) -> Cell {
 
 /// `1 build`, `2 builds`
 #[must_use]
-pub fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

@@ -1,5 +1,7 @@
 //! `grange verify`: what is good is found good, and every way of tampering is reported.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod farm;

@@ -60,8 +60,8 @@ async fn contract_a_build_is_found_by_its_packages(db: Db) {
         tx.insert_build(build).await.unwrap();
     }
     let rpm = &one.rpms[0];
-    assert_eq!(tx.builds_with_body(&rpm.body).await.unwrap(), [one.clone()]);
-    assert_eq!(tx.builds_with_file(&rpm.file).await.unwrap(), [one.clone()]);
+    assert_eq!(tx.builds_with_body(&rpm.body).await.unwrap(), std::slice::from_ref(&one));
+    assert_eq!(tx.builds_with_file(&rpm.file).await.unwrap(), std::slice::from_ref(&one));
     // The digest of the file is in the row, too, but it is no body.
     assert_eq!(tx.builds_with_body(&rpm.digest).await.unwrap(), []);
     assert_eq!(tx.builds_with_file("hello").await.unwrap(), []);

@@ -125,7 +125,7 @@ async fn contract_a_withdrawn_build_is_withdrawn_once_and_leaves_candidate(db: D
         tx.withdrawal(one.id).await.unwrap(),
         Some(Withdrawal { build: one.id, by, reason, at: later(1) })
     );
-    assert_eq!(tx.tagged(CANDIDATE).await.unwrap(), [other.clone()]);
+    assert_eq!(tx.tagged(CANDIDATE).await.unwrap(), std::slice::from_ref(&other));
     let first = snapshot(1, TESTING, None, &one);
     let both = snapshot(2, TESTING, Some(&first), &other);
     assert_eq!(tx.withdrawn_of(&both).await.unwrap(), [one.id].into());

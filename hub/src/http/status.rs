@@ -53,7 +53,11 @@ pub(super) async fn status(
 }
 
 /// Those of these promotions that miss nothing but a release manager's word.
-async fn unapproved(tx: &mut Tx, community: &Community, unsettled: Vec<PromotionId>) -> Answer<Vec<Promotion>> {
+async fn unapproved(
+    tx: &mut Tx,
+    community: &Community,
+    unsettled: Vec<PromotionId>,
+) -> Answer<Vec<Promotion>> {
     let mut waiting = Vec::new();
     for id in unsettled {
         if let Some(promotion) = tx.promotion(id).await?.map(|kept| kept.value)

@@ -434,7 +434,7 @@ async fn a_release_manager_waives_a_result_for_a_time_and_for_everybody_to_read(
         matches!(says(bench.hub.now()).await, Decision::Approved(yes) if yes.waivers() == [given.waiver.id])
     );
     assert!(matches!(says(given.waiver.until).await, Decision::Refused(_)), "it has expired");
-    assert_eq!(bench.promotion(id).await.waivers, [given.waiver.clone()]);
+    assert_eq!(bench.promotion(id).await.waivers, std::slice::from_ref(&given.waiver));
     let page = bench.get(&format!("/promotions/{id}")).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("What was waived") && page.contains("the mirror of libx is away"), "{page}");
 
