@@ -1,5 +1,6 @@
 //! Beat and finish: steps of the job's machine, proven by the attempt's token.
 
+use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::StatusCode;
 use farm::digest::Digest;
@@ -8,6 +9,7 @@ use farm::job::{Effect, Event, Job, JobState, Refused};
 use farm::ledger::{LedgerError, StepError, Stepped};
 use farm::message::{Finish, Lease};
 use farm::outcome::Outcome;
+use tracing::Instrument as _;
 
 use super::{Turn, token_digest};
 use crate::http::extract::{Json, Path};
@@ -38,8 +40,12 @@ pub(in crate::http) async fn beat(
     Path(Turn { job, turn }): Path<Turn>,
     Shown(token): Shown,
 ) -> Answer<Json<Lease>> {
-    let stepped = step(&hub, job, Event::Beat { turn, token }).await.map_err(refused)?;
-    Ok(Json(lease(&hub, &stepped)))
+    // What was heard counts also when its sender waits no longer: while the database is slow no beat would end in time.
+    let heard = async move {
+        let stepped = step(&hub, job, Event::Beat { turn, token }).await.map_err(refused)?;
+        Ok(Json(lease(&hub, &stepped)))
+    };
+    tokio::spawn(heard.in_current_span()).await.context("the task that takes in a beat ended early")?
 }
 
 /// The attempt is over: every log and file is uploaded.
