@@ -49,13 +49,13 @@ next: grange log 01JZ8M3Q5T7V9X1B3D5F7H9K1M
 #[tokio::test]
 async fn a_build_that_the_gate_refused_says_so_first() {
     let hub = Hub::start().await;
-    let refused = promotion("testing", rejected("suite runs failed on x86_64: no hello"));
+    let refused = promotion("testing", rejected("suite runs on x86_64 failed: no hello"));
     hub.on("GET /builds/x", [ok(request("complete", None, vec![], vec![refused]))]);
     let (printed, _) = hub.grange(&["show", "x"]).await;
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(
         lines[..2],
-        ["hello-2.10-1.el9s  complete", "  not let into testing: suite runs failed on x86_64: no hello",]
+        ["hello-2.10-1.el9s  complete", "  not let into testing: suite runs on x86_64 failed: no hello",]
     );
     assert_eq!(lines.last().unwrap(), &format!("next: grange promotions {PROMOTION}"));
 }
@@ -140,7 +140,7 @@ b1           2 free  0 of 2   42 s ago                right                   x8
 builder-two  silent  0 of 2   42 s ago                right                   x86_64 aarch64
 "
     );
-    let items = json!({ "items": [promotion("testing", rejected("suite runs failed on x86_64: no hello"))], "next": null });
+    let items = json!({ "items": [promotion("testing", rejected("suite runs on x86_64 failed: no hello"))], "next": null });
     hub.on("GET /promotions?limit=20", [ok(items)]);
     let (printed, _) = hub.grange(&["promotions"]).await;
     assert_eq!(
@@ -148,12 +148,12 @@ builder-two  silent  0 of 2   42 s ago                right                   x8
         "\
 ID                          STATE     TO       TARGET                     BY    OPENED    BUILDS             WHY
 01JZ8M3Q5T7V9X1B3D5F7H9KP1  rejected  testing  storage9s-gluster-11-el9s  gate  50 s ago  hello-2.10-1.el9s  \
-suite runs failed on x86_64: no hello
+suite runs on x86_64 failed: no hello
 "
     );
     let view = json!({
-        "promotion": promotion("testing", rejected("suite runs failed on x86_64: no hello")),
-        "sentence": "hello-2.10-1.el9s to testing: refused: suite runs failed on x86_64: no hello",
+        "promotion": promotion("testing", rejected("suite runs on x86_64 failed: no hello")),
+        "sentence": "hello-2.10-1.el9s to testing: refused: suite runs on x86_64 failed: no hello",
         "results": [{ "job": TEST_JOB, "content": "1".repeat(64), "suite": "runs", "arch": "x86_64", "version": "2".repeat(64),
                       "environment": "3".repeat(64),
                       "verdict": { "kind": "failed", "reason": "no hello" }, "at": NOW - 20_000 }],
@@ -164,7 +164,7 @@ suite runs failed on x86_64: no hello
     assert_eq!(
         printed,
         "\
-hello-2.10-1.el9s to testing: refused: suite runs failed on x86_64: no hello
+hello-2.10-1.el9s to testing: refused: suite runs on x86_64 failed: no hello
 
   id      01JZ8M3Q5T7V9X1B3D5F7H9KP1
   builds  hello-2.10-1.el9s
@@ -369,11 +369,11 @@ async fn the_way_to_testing_is_watched_too() {
         assert!(printed.contains(expected), "{expected} is not in\n{printed}");
     }
 
-    hub.on(&path, steps(rejected("suite runs failed on x86_64: no hello")));
+    hub.on(&path, steps(rejected("suite runs on x86_64 failed: no hello")));
     hub.on(&format!("GET /builds/{TEST_REQUEST}"), [tests("failed", "no hello")]);
     let (_, result) = hub.grange(&["watch", REQUEST, "--tests", "--every", "0.01"]).await;
     assert_eq!(code(&result), 1);
-    assert!(told(result).contains("not let into testing: suite runs failed on x86_64: no hello"));
+    assert!(told(result).contains("not let into testing: suite runs on x86_64 failed: no hello"));
 }
 
 fn log_line(job: &str, name: &str, offset: usize) -> String {

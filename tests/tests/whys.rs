@@ -84,7 +84,7 @@ async fn a_cap_a_busy_builder_a_failure_and_the_gate_are_told_apart() {
     let third = farm.build(&Package::new("hello", "2", Behaviour::FailsItsTests)).to_string();
     let answer = until_why(&farm, &third, WhyCode::Gate).await;
     assert!(
-        answer.sentence.contains("hello-2-1 did not reach testing: suite runs failed"),
+        answer.sentence.contains("hello-2-1 did not reach testing: suite runs on x86_64 failed"),
         "{}",
         answer.sentence
     );
