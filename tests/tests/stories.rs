@@ -73,7 +73,10 @@ async fn what_fails_its_tests_reaches_nobody() {
     let (status, body) = farm.promote("rex", &["hello-2.12-1"]).await;
     assert_eq!(status, 409, "{body}");
     assert!(
-        body["detail"].as_str().unwrap().contains("hello-2.12-1 has not passed its tests: suite runs on x86_64 failed"),
+        body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("hello-2.12-1 has not passed its tests: suite runs on x86_64 failed"),
         "{body}"
     );
     assert_eq!(farm.public_tree(), before, "production is unchanged, byte for byte");
