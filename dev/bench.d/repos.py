@@ -14,10 +14,14 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target/release/bench-repos"
+MOVES = ROOT / "target/release/bench-moves"
 # How many times as quick as createrepo_c a publication is to be, by the number of packages; and how soon a process that has
 # just begun is to have made one.
 AIMS = {1_000: 10, 10_000: 40}
 COLD_MS = 1_000
+# How soon a way back is to be where users look, and the look with a client's eyes before it done, at the larger size.
+MOVED = 10_000
+MOVES_MS = {"rollback_ms": 1_000, "verify_ms": 150}
 
 
 def main():
@@ -29,8 +33,10 @@ def main():
     # On the disk the farm's data would be on: a temporary file system does not wait for a disk.
     with tempfile.TemporaryDirectory(prefix="repos-", dir=out.parent) as folder:
         rows = {packages: measure(pathlib.Path(folder) / str(packages), packages, rounds) for packages in AIMS}
+        moves = measure_moves(pathlib.Path(folder) / "moves", rounds)
     report(rows)
-    out.write_text(json.dumps(rows, indent=1))
+    report_moves(moves)
+    out.write_text(json.dumps({**rows, "moves": moves}, indent=1))
 
 
 def measure(folder, packages, rounds):
@@ -54,8 +60,24 @@ def measure(folder, packages, rounds):
     return row
 
 
-def run(folder, *words):
-    text = subprocess.run([PROGRAM, "--folder", folder, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+def measure_moves(folder, rounds):
+    """A whole hub and its signer move a repo back and forth."""
+    print(f"bench: moves of a repo of {MOVED} packages", file=sys.stderr)
+    folder.mkdir()
+    lines = run(folder, str(MOVED), str(rounds + 1), program=MOVES)[1:]
+    return {name: statistics.median(line[name] for line in lines) for name in lines[0]} | {"rounds": lines}
+
+
+def report_moves(moves):
+    print(f"{MOVED}: medians of {len(moves['rounds'])} moves in ms, from the call to where the public pointer leads: rollback"
+          f" {moves['rollback_ms']:.0f}, promotion of tested content {moves['promote_ms']:.0f}; of each, the look with a"
+          f" client's eyes {moves['verify_ms']:.0f}")
+    missed = [name for name, aim in MOVES_MS.items() if moves[name] > aim]
+    print("every aim of moves is met" if not missed else f"missed: {missed}; is the machine busy with something else?")
+
+
+def run(folder, *words, program=PROGRAM):
+    text = subprocess.run([program, "--folder", folder, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
     return [json.loads(line) for line in text.splitlines()]
 
 

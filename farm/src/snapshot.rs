@@ -29,6 +29,16 @@ pub struct Rpm {
     pub built_on: Option<crate::arch::Arch>,
 }
 
+impl Rpm {
+    /// Is it in some folder of a repo for these architectures?
+    #[must_use]
+    pub fn is_shown_on(&self, arches: &[crate::arch::Arch]) -> bool {
+        self.kind == RpmKind::Source
+            || self.nevra.arch == "noarch"
+            || self.built_on.is_some_and(|arch| arches.contains(&arch))
+    }
+}
+
 /// Where in a repo an RPM belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -154,6 +164,16 @@ impl Snapshot {
     /// Every RPM in it.
     pub fn rpms(&self) -> impl Iterator<Item = &Rpm> {
         self.members.iter().flat_map(|member| &member.rpms)
+    }
+
+    /// The same without what none of its folders would show: the packages for architectures that a project has no more.
+    #[must_use]
+    pub fn shown_on(mut self, arches: &[crate::arch::Arch]) -> Snapshot {
+        for member in &mut self.members {
+            member.rpms.retain(|rpm| rpm.is_shown_on(arches));
+        }
+        self.content = content_digest(&self.members);
+        self
     }
 
     /// The folders it consists of, each with its RPMs: `x86_64`, `debug-x86_64`, `source`. Every architecture in

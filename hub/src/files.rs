@@ -1,5 +1,6 @@
 //! Steps on the file system that survive a power cut, with errors that name the path.
 
+use std::borrow::Cow;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -156,6 +157,7 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
         Ok(()) | Err(_) => {}
     }
     symlink(target, &temporary).at("create the link", &temporary)?;
+    tracing::trace!(target: "steps", "{}: the link is made, and not in its place", name_of(link));
     fs::rename(&temporary, link).at("replace the link", link)?;
     sync_parent(link)
 }
@@ -163,10 +165,27 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), FileError> {
 /// A name in the same directory that is nobody else's: two processes, of two machines even, may be at the same path.
 fn temporary_beside(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name_of(path);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let here = RandomState::new().hash_one(count);
     path.with_file_name(format!(".{name}.{}.{here:x}", std::process::id()))
+}
+
+fn name_of(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Removes what was written beside this path to take its place, by who died before it did. The caller knows that nobody is at
+/// it now.
+pub(crate) fn remove_beside(path: &Path) -> Result<(), FileError> {
+    let (dir, prefix) = (path.parent().unwrap_or(Path::new(".")), format!(".{}.", name_of(path)));
+    for entry in fs::read_dir(dir).at("list the directory", dir)? {
+        let entry = entry.at("list the directory", dir)?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            fs::remove_file(entry.path()).at("remove the leftover", &entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a directory and all that is in it; it is no error when there is none.
@@ -212,6 +231,8 @@ mod tests {
             swap_link(&link, Path::new(target)).unwrap();
             assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
         }
+        symlink("c", dir.path().join(".live.1.2")).unwrap();
+        remove_beside(&link).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary link is left");
     }
 

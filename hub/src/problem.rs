@@ -76,7 +76,7 @@ pub enum Problem {
         fix: String,
     },
     /// The farm itself failed.
-    #[error("the hub failed")]
+    #[error("{}", fault(.0))]
     Internal(#[source] anyhow::Error),
 }
 
@@ -158,6 +158,17 @@ impl Problem {
     }
 }
 
+/// What a stranger may know of a fault of the farm itself.
+fn fault(cause: &anyhow::Error) -> &'static str {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let kinds = cause.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if kinds.map(std::io::Error::kind).any(|kind| matches!(kind, StorageFull | QuotaExceeded)) {
+        "the hub's disk is full"
+    } else {
+        "the hub failed"
+    }
+}
+
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
@@ -189,6 +200,15 @@ impl From<anyhow::Error> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_hubs_own_faults_a_full_disk_is_named() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let wrapped = anyhow::Error::new(full).context("cannot write /var/lib/grange/x");
+        assert_eq!(Problem::Internal(wrapped).body().detail, "the hub's disk is full");
+        let other = anyhow::anyhow!("a secret place").context("cannot write");
+        assert_eq!(Problem::Internal(other).body().detail, "the hub failed");
+    }
 
     #[test]
     fn what_the_database_has_undone_may_be_asked_for_again() {

@@ -6,10 +6,11 @@
 
 pub mod accept;
 pub mod publish;
+pub mod told;
 pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use farm::digest::Digest;
@@ -118,7 +119,7 @@ pub async fn endorsement(hub: &Hub, id: SnapshotId) -> Answer<Option<Endorsement
 }
 
 /// Removes what is staged for the public if it has other files than these, as it does when a key has followed another one since
-/// it was staged. It is staged anew then.
+/// it was staged, or if somebody died who wrote into it. It is staged anew then.
 ///
 /// # Errors
 /// When the disk fails.
@@ -126,6 +127,9 @@ pub async fn discard_unfit(hub: &Hub, id: SnapshotId, files: &BTreeMap<Digest, (
     let staged = hub.staging.join(compose::public_name(id));
     let expected: BTreeSet<Digest> = files.values().map(|(digest, _)| digest.clone()).collect();
     let work = move || -> anyhow::Result<()> {
+        if has_leftovers(&staged)? {
+            return Ok(remove_tree(&staged)?);
+        }
         for folder in manifest::folders_of(&staged)? {
             let listing = manifest::Listing::read(&staged, id, &folder)?;
             let mut packages = listing.files().filter(|listed| manifest::is_package(listed.path));
@@ -138,6 +142,22 @@ pub async fn discard_unfit(hub: &Hub, id: SnapshotId, files: &BTreeMap<Digest, (
         Ok(())
     };
     Ok(blocking(work).await?)
+}
+
+/// Is there a file in this directory, or below it, that never got its name?
+fn has_leftovers(dir: &Path) -> std::io::Result<bool> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_unnamed = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if is_unnamed || (entry.file_type()?.is_dir() && has_leftovers(&entry.path())?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where a snapshot is, as the public gets it: staged, or in the public tree already.

@@ -42,7 +42,7 @@ pub async fn build(hub: &Hub, tx: &mut Tx, request: &Request, name: String) -> A
     };
     if let Some(promotion) = &promotion {
         let community = tx.community().await?;
-        facts.promotion = Some(standing(tx, &community, promotion, hub.now()).await?);
+        facts.promotion = Some(standing(hub, tx, &community, promotion).await?);
     }
     let survey = Survey::of(hub, tx).await?;
     facts.silent = survey.silent();
@@ -64,7 +64,7 @@ pub async fn build(hub: &Hub, tx: &mut Tx, request: &Request, name: String) -> A
 /// When the ledger fails.
 pub async fn promotion(hub: &Hub, tx: &mut Tx, promotion: &Promotion) -> Answer<Why> {
     let community = tx.community().await?;
-    Ok(of_promotion(&standing(tx, &community, promotion, hub.now()).await?))
+    Ok(of_promotion(&standing(hub, tx, &community, promotion).await?))
 }
 
 /// The builds that follow a job, wherever they will run: they count for when everything is done.

@@ -17,7 +17,7 @@ use farm::outcome::Outcome;
 use farm::promotion::{Course, Promotion, PromotionState};
 use farm::recipe::{RepoOrigin, Work};
 use farm::sig::Project;
-use farm::snapshot::{Member, Snapshot, content_digest};
+use farm::snapshot::{Member, RpmKind, Snapshot, content_digest};
 use farm::stamp::Stamp;
 
 use crate::trouble::Trouble;
@@ -189,7 +189,7 @@ async fn check_members(
         let Some((build, request)) = rows.get(&member.build) else {
             return refused("no such build is in the ledger");
         };
-        if build.member() != *member {
+        if !is_of(member, &build.member()) {
             return refused("the build's row and the snapshot's differ; one of them was edited");
         }
         if build.target != project.target() {
@@ -209,6 +209,14 @@ async fn check_members(
         known.0.insert(member.build, name);
     }
     Ok(())
+}
+
+/// Is a snapshot's member this build, whole but for architectures that its project had no more when it was composed?
+fn is_of(member: &Member, built: &Member) -> bool {
+    let native = member.rpms.iter().filter(|rpm| rpm.kind != RpmKind::Source && rpm.nevra.arch != "noarch");
+    let arches: Vec<Arch> = native.filter_map(|rpm| rpm.built_on).collect();
+    let shown = built.rpms.iter().filter(|rpm| rpm.is_shown_on(&arches)).cloned().collect();
+    *member == Member { rpms: shown, ..built.clone() }
 }
 
 /// Names a member as a whole, for a target.

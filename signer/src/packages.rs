@@ -45,7 +45,9 @@ pub(crate) async fn sign(
         let rpm = rpm.clone();
         async move {
             let (folder, signed) = sign_one(hub, &rpm, key, now).await?;
+            tracing::trace!(target: "steps", "the signer has signed a package");
             hub.package(promotion, &signed, &folder.path().join(SIGNED)).await?;
+            tracing::trace!(target: "steps", "the signer has sent a package");
             attested.add(&signed)?;
             tracing::debug!(%promotion, file = rpm.file, "signed");
             Ok::<_, Trouble>(())
@@ -69,6 +71,7 @@ async fn sign_one(
     let folder = tempfile::tempdir()?;
     let (from, to) = (folder.path().join("package.rpm"), folder.path().join(SIGNED));
     hub.artifact(&rpm.digest, &from).await?;
+    tracing::trace!(target: "steps", "the signer has fetched a package");
     let (key, body, file) = (key.clone(), rpm.body.clone(), rpm.file.clone());
     let signed = blocking(move || {
         let actual = body_of(&from)?;

@@ -164,6 +164,7 @@ impl Signer {
             tracing::info!(promotion = %item.promotion, snapshot = %item.snapshot, packages = count, "packages are signed");
         }
         if let Some(staged) = &item.staged {
+            tracing::trace!(target: "steps", "the signer is asked for metadata");
             let hands = self.hands(&ring).await?;
             let desk = Desk {
                 db: &self.parts.db,
@@ -174,7 +175,9 @@ impl Signer {
                 parallel: self.config.parallel,
             };
             let endorsement = desk.endorse(&facts, staged.clone(), hands, at).await?;
+            tracing::trace!(target: "steps", "the signer has signed metadata");
             self.hub.endorse(&endorsement).await?;
+            tracing::trace!(target: "steps", "the signer has sent metadata");
             metrics::counter!("grange_signer_snapshots_total").increment(1);
             tracing::info!(
                 promotion = %item.promotion, snapshot = %item.snapshot, repo = facts.snapshot.tag, by = facts.approved.by(),

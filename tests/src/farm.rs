@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::packages::{Behaviour, Package, Workshop};
+use crate::proxy::{Proxy, Weather};
 use crate::services;
 use crate::tools::{programs, run_git};
 
@@ -53,10 +54,12 @@ pub struct Options {
     pub file_repos: Vec<PathBuf>,
     /// Milliseconds between two looks at each repo outside the farm.
     pub outside_ms: u64,
+    /// What the line is like between users and the farm; they are on the same machine when `None`.
+    pub line: Option<Weather>,
 }
 
 /// Bits of the RSA keys in stories.
-pub(crate) const SIGNER_BITS: u32 = 2048;
+pub const SIGNER_BITS: u32 = 2048;
 
 impl Default for Options {
     fn default() -> Self {
@@ -71,6 +74,7 @@ impl Default for Options {
             recheck_ms: 60_000,
             file_repos: Vec::new(),
             outside_ms: 900_000,
+            line: None,
         }
     }
 }
@@ -92,11 +96,15 @@ pub fn signer(db: &Db, hub: &Hub, url: &str, keys: &Path) -> (signer::Parts, sig
 pub struct Farm {
     /// Where it listens.
     pub url: String,
+    /// Where users find it: the same, or at the other end of a line.
+    pub public_url: String,
     /// The admin's token.
     pub admin: String,
     /// The engine, to look at.
     pub engine: Dummy,
     used: Engine,
+    #[allow(dead_code, reason = "held, not read")]
+    line: Option<Proxy>,
     name: String,
     /// The ledger, to look at.
     pub db: Db,
@@ -159,6 +167,15 @@ impl Farm {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let line = match options.line {
+            Some(weather) => {
+                let line = Proxy::to(&[listener.local_addr().expect("an address")]).await;
+                line.turns(weather);
+                Some(line)
+            }
+            None => None,
+        };
+        let public_url = line.as_ref().map_or_else(|| url.clone(), |line| format!("http://{}", line.address));
         let patience = Patience {
             offer_ms: 2_000,
             lease_ms: 3_000,
@@ -169,7 +186,7 @@ impl Farm {
         };
         let config = hub::config::Config {
             data: data.clone(),
-            public_url: url.clone(),
+            public_url: public_url.clone(),
             hooks: if options.hooks { programs() } else { scratch.path().join("no-hooks") },
             keeper_ms: 200,
             sweep_ms: options.sweep_ms,
@@ -224,6 +241,8 @@ impl Farm {
         ];
         Self {
             url,
+            public_url,
+            line,
             admin,
             engine,
             used,

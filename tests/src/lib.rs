@@ -8,11 +8,13 @@ pub mod processes;
 mod proxy;
 mod services;
 mod tools;
+mod typical;
 
-pub use audit::audit;
-pub use farm::{Farm, Options, demo_sig, signer};
+pub use audit::{audit, audit_tree};
+pub use farm::{Farm, Options, SIGNER_BITS, demo_sig, signer};
 pub use outside::outside_repo;
 pub use packages::{Behaviour, Package};
 pub use proxy::{Proxy, Weather};
 pub use services::{on_real_services, wipe};
-pub use tools::{programs, run_git, service};
+pub use tools::{programs, programs_beside, run_git, service};
+pub use typical::typical_package;

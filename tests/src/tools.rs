@@ -13,6 +13,15 @@ pub fn programs() -> PathBuf {
     test.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned()
 }
 
+/// The folder of this program, which cargo built beside the others.
+///
+/// # Errors
+/// When the system does not say where this program is.
+pub fn programs_beside() -> std::io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().map_or_else(PathBuf::new, Path::to_owned))
+}
+
 /// Runs git in a folder, as Ada, who is never asked for a password.
 ///
 /// # Panics

@@ -34,6 +34,10 @@ pub fn decide(question: &Question<'_>) -> Decision {
         let is_behind = snapshot.base.is_some() && snapshot.base == question.ahead;
         return if is_behind { Decision::Behind } else { Decision::Outdated };
     }
+    if snapshot.rpms().any(|rpm| !rpm.is_shown_on(&project.arches)) {
+        // The project has lost an architecture since: nobody could fetch, or has tested, what it has of that.
+        return Decision::Outdated;
+    }
     let against = against_the_set(question);
     if !against.is_empty() {
         return Decision::Refused(against);

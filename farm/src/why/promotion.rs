@@ -21,13 +21,15 @@ pub struct Standing<'a> {
     pub approvers: u32,
     /// What the signer said last, if it has said anything about it that is not a signature.
     pub signer: Option<String>,
+    /// What went wrong when a hub tried to take it on, if that failed last time.
+    pub trouble: Option<String>,
 }
 
 impl<'a> Standing<'a> {
     /// A promotion that nothing else is known of.
     #[must_use]
     pub fn alone(promotion: &'a Promotion) -> Self {
-        Self { promotion, missing: Vec::new(), behind: None, approvers: 1, signer: None }
+        Self { promotion, missing: Vec::new(), behind: None, approvers: 1, signer: None, trouble: None }
     }
 
     /// `1 of 2 approvals, by rex`
@@ -61,6 +63,10 @@ pub fn of_promotion(standing: &Standing<'_>) -> Why {
     let promotion = standing.promotion;
     let Promotion { id, to, .. } = promotion;
     let (head, here) = (promotion.headline(), format!("promotion {id}"));
+    if let Some(trouble) = standing.trouble.as_ref().filter(|_| !promotion.is_settled()) {
+        let what = format!("{head} cannot go on: {trouble}; it is tried again and again");
+        return Why::new(WhyCode::BackingOff, what).root(here);
+    }
     match &promotion.state {
         PromotionState::Composing => match standing.behind {
             Some(ahead) => behind(&head, "it is composed on top of that one", ahead),

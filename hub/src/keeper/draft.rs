@@ -92,6 +92,12 @@ pub(super) async fn draft(
         let Some(former) = tx.snapshot(*to).await? else {
             return refused(vec![format!("snapshot {to} is not in the ledger")]);
         };
+        if former.rpms().any(|rpm| !rpm.is_shown_on(&project.arches)) {
+            return refused(vec![format!(
+                "snapshot {to} has packages for an architecture that {} has no more: without them it was never shown",
+                project.target()
+            )]);
+        }
         let live = base.as_ref().map(Snapshot::as_base);
         let snapshot = Snapshot::holding(hub.mint(), &tag, live, former.members, hub.now());
         return Ok(Ok(Draft { community, project, base, snapshot }));
@@ -131,6 +137,7 @@ pub(super) async fn draft(
     if !against.is_empty() {
         return refused(against);
     }
-    let snapshot = Snapshot::compose(hub.mint(), &tag, base.as_ref(), &set, &promotion.remove, hub.now());
+    let snapshot = Snapshot::compose(hub.mint(), &tag, base.as_ref(), &set, &promotion.remove, hub.now())
+        .shown_on(&project.arches);
     Ok(Ok(Draft { community, project, base, snapshot }))
 }

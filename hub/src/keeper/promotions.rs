@@ -37,7 +37,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
             }
             Err(problem) => {
                 if matches!(problem, Problem::Internal(_) | Problem::Unavailable { .. }) {
-                    hub.troubles.failed(&what, 0, Instant::now());
+                    hub.troubles.failed(&what, 0, Instant::now(), &problem);
                 }
                 tracing::info_span!("keeper", promotion = %id)
                     .in_scope(|| super::log("a promotion", &problem));
@@ -184,6 +184,7 @@ async fn file(
         suites.insert(CLOSURE.to_owned(), closure::version());
         closures = closure::results(hub, own, base.as_ref(), snapshot).await?;
     }
+    tracing::trace!(target: "steps", "{}: composed for its tests", snapshot.tag);
     let mut tx = hub.db.write().await?;
     let wanted = untested(&mut tx, &places, project, snapshot, &suites).await?;
     tx.insert_snapshot(snapshot).await?;
@@ -216,6 +217,7 @@ async fn file(
     let event = PromotionEvent::Composed { snapshot: snapshot.id, base, request, suites };
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
+    tracing::trace!(target: "steps", "{}: its tests are asked for", snapshot.tag);
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
     Ok(Progress::Made)
 }

@@ -1,7 +1,8 @@
 //! From the gate's yes to what users see: signed, staged, looked at as a client would, brought in, pointed to, shown.
 //!
 //! Every step may be repeated, and a crash between any two leaves users with what was live or what is. The gate is asked at the
-//! start, so that nothing is signed in vain, and once more in the transaction that moves the pointer.
+//! start, so that nothing is signed in vain, and once more in the transaction that moves the pointer. Each step is told at the
+//! level `trace` under the target `steps`, which is how a test kills a farm at every one of them.
 
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ use super::promotions::advance;
 use super::{Progress, repos};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, Plan, Shipped};
-use crate::signing;
+use crate::signing::{self, told::Told};
 use crate::state::Hub;
 
 /// Takes an approved promotion as far as it goes now: waits for the signer where something is not signed yet, else brings the
@@ -35,6 +36,7 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
     let Some((project, stage)) = community.tag(approved.tag()) else {
         return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
     };
+    tracing::trace!(target: "steps", "{}: approved", approved.tag());
     let Some(staged) = stage_signed(hub, &approved, &snapshot, project).await? else {
         return Ok(Progress::None);
     };
@@ -42,15 +44,27 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
         .admit(&approved, project, stage, &staged)
         .await
         .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
+    tracing::trace!(target: "steps", "{}: brought in", approved.tag());
+    let told = Told::read(hub, approved.snapshot()).await?;
 
     let mut tx = hub.db.write().await?;
-    let Decision::Approved(approved) = tx.ask_gate(promotion, hub.now()).await? else {
+    // One moment for all of it: what the gate counts must hold when the pointer is said to move.
+    let now = hub.now();
+    let Decision::Approved(approved) = tx.ask_gate(promotion, now).await? else {
         drop(tx);
         return take_back(hub, promotion).await;
     };
-    let revision = tx.publish(&approved, promotion.id, hub.now()).await?;
-    tx.step_promotion(promotion, PromotionEvent::PointerMoved, hub.now()).await?;
+    if !told.is_of(&approved) {
+        // What users would read is not why it is let through: it is composed, and decided on in writing, anew.
+        tx.step_promotion(promotion, PromotionEvent::Outdated, now).await?;
+        tx.commit().await?;
+        return Ok(Progress::Made);
+    }
+    let revision = tx.publish(&approved, promotion.id, now).await?;
+    tx.step_promotion(promotion, PromotionEvent::PointerMoved, now).await?;
+    tracing::trace!(target: "steps", "{}: the pointer is about to move", approved.tag());
     tx.commit().await?;
+    tracing::trace!(target: "steps", "{}: the pointer has moved", approved.tag());
     tracing::info!(promotion = %promotion.id, repo = approved.tag(), revision, by = approved.by(), "the repo's pointer moved");
     Ok(Progress::Made)
 }
@@ -68,6 +82,7 @@ async fn stage_signed(
         return Ok(Some(hub.staging.join(compose::public_name(snapshot.id))));
     }
     let Some(files) = signing::signed_files(hub, snapshot).await? else {
+        tracing::trace!(target: "steps", "{}: waits for signed packages", snapshot.tag);
         hub.signers.ring();
         return Ok(None);
     };
@@ -77,14 +92,20 @@ async fn stage_signed(
     };
     let context = || format!("cannot stage snapshot {} of {}", snapshot.id, approved.tag());
     let plan = Plan::public(snapshot, &project.arches, shipped).with_context(context)?;
+    let plan = plan.compressed_for(project);
     let staged = compose::compose(&hub.staging, &hub.engine, plan).await.with_context(context)?;
+    tracing::trace!(target: "steps", "{}: staged", snapshot.tag);
     let Some(endorsement) = signing::endorsement(hub, snapshot.id).await? else {
+        tracing::trace!(target: "steps", "{}: waits for signed metadata", snapshot.tag);
         hub.signers.ring();
         return Ok(None);
     };
     signing::publish::endorse(hub, &endorsement, &staged).await?;
+    tracing::trace!(target: "steps", "{}: staged with signatures", snapshot.tag);
     crate::provenance::publish(hub, snapshot, &endorsement, &staged).await?;
+    tracing::trace!(target: "steps", "{}: staged with provenance", snapshot.tag);
     look(hub, snapshot, project, files, &staged).await?;
+    tracing::trace!(target: "steps", "{}: looked at", snapshot.tag);
     Ok(Some(staged))
 }
 
@@ -107,9 +128,12 @@ async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
 pub(super) async fn show(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     let community = hub.community().await?;
     if let Some(project) = community.target(&promotion.target) {
-        repos::follow_pointer(hub, &project.tag(promotion.to)).await?;
+        let tag = project.tag(promotion.to);
+        repos::follow_pointer(hub, &tag).await?;
+        tracing::trace!(target: "steps", "{tag}: shown");
         // A retired key that nothing live was signed with any more is not published any longer.
         signing::publish::keys(hub).await?;
+        tracing::trace!(target: "steps", "{tag}: shown with its keys");
     }
     let progress = advance(hub, promotion, PromotionEvent::Visible).await?;
     tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), to = %promotion.to, "published");

@@ -98,7 +98,7 @@ async fn step_all(hub: &Hub, suites: &mut Suites) -> Answer<()> {
                 }
                 Err(problem) => {
                     if !matches!(problem, Problem::Conflict { .. }) {
-                        hub.troubles.failed(&what, 0, Instant::now());
+                        hub.troubles.failed(&what, 0, Instant::now(), &problem);
                     }
                     tracing::info_span!("keeper", repo = live.tag)
                         .in_scope(|| super::log("a recheck", &problem));

@@ -29,7 +29,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
             }
             Err(problem) => {
                 if matches!(problem, Problem::Internal(_)) {
-                    hub.troubles.failed(&repo.tag, repo.wanted, Instant::now());
+                    hub.troubles.failed(&repo.tag, repo.wanted, Instant::now(), &problem);
                 }
                 tracing::info_span!("keeper", repo = repo.tag)
                     .in_scope(|| super::log("a candidate repo", &problem));
@@ -102,7 +102,7 @@ pub(super) async fn discard(hub: &Hub, id: SnapshotId) {
 /// Composes a snapshot on disk, where no user sees it. `Ok(Err(reason))` says that its builds do not fit into one repo.
 pub(super) async fn compose(hub: &Hub, snapshot: &Snapshot, project: &Project) -> Answer<Result<(), String>> {
     let composed = match compose::Plan::built(snapshot, &project.arches) {
-        Ok(plan) => compose::compose(&hub.staging, &hub.engine, plan).await,
+        Ok(plan) => compose::compose(&hub.staging, &hub.engine, plan.compressed_for(project)).await,
         Err(error) => Err(error),
     };
     match composed {

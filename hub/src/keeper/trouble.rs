@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::problem::Problem;
+
 /// The pause after the first failure; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -19,6 +21,7 @@ struct Trouble {
     version: i64,
     failures: u32,
     at: Instant,
+    why: String,
 }
 
 impl Trouble {
@@ -39,12 +42,17 @@ impl Troubles {
     }
 
     /// It failed.
-    pub(super) fn failed(&self, what: &str, version: i64, now: Instant) {
+    pub(super) fn failed(&self, what: &str, version: i64, now: Instant, why: &Problem) {
         self.with(|troubles| {
             let failures = troubles.get(what).filter(|trouble| trouble.version == version);
             let failures = failures.map_or(0, |trouble| trouble.failures).saturating_add(1);
-            troubles.insert(what.to_owned(), Trouble { version, failures, at: now });
+            troubles.insert(what.to_owned(), Trouble { version, failures, at: now, why: why.to_string() });
         });
+    }
+
+    /// What a person may know of its last failure, if it failed.
+    pub(crate) fn told(&self, what: &str) -> Option<String> {
+        self.with(|troubles| troubles.get(what).map(|trouble| trouble.why.clone()))
     }
 
     /// It went well, or is over.
@@ -64,18 +72,21 @@ mod tests {
     #[test]
     fn each_failure_doubles_the_pause_and_another_version_is_tried_at_once() {
         let (troubles, begun) = (Troubles::default(), Instant::now());
+        let why = Problem::not_found("disk", "here");
         let mut now = begun;
         assert!(troubles.may_try("x", 1, now));
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-            troubles.failed("x", 1, now);
+            troubles.failed("x", 1, now, &why);
+            assert!(troubles.told("x").is_some_and(|told| told == why.to_string()));
             assert!(!troubles.may_try("x", 1, now + Duration::from_millis(pause * 1000 - 1)));
             now += Duration::from_secs(pause);
             assert!(troubles.may_try("x", 1, now), "after {pause} s");
             assert!(troubles.may_try("y", 1, begun));
         }
-        troubles.failed("x", 1, now);
+        troubles.failed("x", 1, now, &why);
         assert!(troubles.may_try("x", 2, now));
         troubles.well("x");
+        assert_eq!(troubles.told("x"), None);
         assert!(troubles.may_try("x", 1, now));
     }
 }

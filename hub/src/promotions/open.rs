@@ -60,7 +60,7 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     may_enter(&mut tx, project, new.to, &set).await?;
     may_leave(&tag, &set, live.as_ref(), new.to, &unsettled)?;
     is_something_new(hub, &tag, &set, live.as_ref(), new.to, &unsettled)?;
-    is_meant(hub, &tag, &set, live.as_ref(), new.confirm)?;
+    is_meant(hub, project, new.to, &set, live.as_ref(), new.confirm)?;
     let now = hub.now();
     let approvals = if is_manager && new.to == Stage::Release {
         vec![Approval { by: person.name.clone(), at: now }]
@@ -279,10 +279,20 @@ fn is_something_new(
 }
 
 /// A repo that would be emptied, or lose much, was meant to. The gate asks the same when the repo is moved.
-fn is_meant(hub: &Hub, tag: &str, set: &Set, live: Option<&Snapshot>, confirmed: bool) -> Answer<()> {
+fn is_meant(
+    hub: &Hub,
+    project: &Project,
+    to: Stage,
+    set: &Set,
+    live: Option<&Snapshot>,
+    confirmed: bool,
+) -> Answer<()> {
     let Some(live) = live.filter(|_| !confirmed) else { return Ok(()) };
+    let tag = project.tag(to);
     let members: Vec<Member> = set.builds.iter().map(Build::member).collect();
-    let then = Snapshot::compose(hub.mint::<SnapshotId>(), tag, Some(live), &members, &set.remove, hub.now());
+    let then =
+        Snapshot::compose(hub.mint::<SnapshotId>(), &tag, Some(live), &members, &set.remove, hub.now())
+            .shown_on(&project.arches);
     let (before, after) = (live.rpms().count(), then.rpms().count());
     if is_much_smaller(before, after) {
         return Err(Problem::conflict(

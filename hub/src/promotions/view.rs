@@ -38,7 +38,7 @@ pub async fn view(hub: &Hub, id: PromotionId) -> Answer<PromotionView> {
     let required = required(&mut tx, &community, &promotion).await?;
     let mut waivers = tx.waivers(&promotion.target).await?;
     waivers.retain(|waiver| speaks_about(waiver, &promotion, snapshot.as_ref()));
-    let standing = standing(&mut tx, &community, &promotion, hub.now()).await?;
+    let standing = standing(hub, &mut tx, &community, &promotion).await?;
     let (behind, signer) = (standing.behind, standing.signer.clone());
     let approvals_needed = needed(&promotion, standing.approvers);
     let sentence = sentence(&standing);
@@ -68,11 +68,12 @@ fn speaks_about(waiver: &Waiver, promotion: &Promotion, snapshot: Option<&Snapsh
 
 /// A promotion with what it depends on besides itself.
 pub(crate) async fn standing<'a>(
+    hub: &Hub,
     tx: &mut Tx,
     community: &Community,
     promotion: &'a Promotion,
-    now: Stamp,
 ) -> Answer<Standing<'a>> {
+    let now = hub.now();
     let mut standing = Standing::alone(promotion);
     let Some(project) = community.target(&promotion.target) else { return Ok(standing) };
     standing.approvers = project.approvers;
@@ -83,6 +84,7 @@ pub(crate) async fn standing<'a>(
     let ahead = queue::ahead(promotion, &unsettled, project);
     standing.behind = ahead.map(|ahead| ahead.id);
     standing.signer = signer(tx, promotion, now).await?;
+    standing.trouble = hub.troubles.told(&promotion.id.to_string());
     if promotion.snapshot().is_some() {
         standing.missing = missing(tx, promotion, now).await?;
     }
@@ -131,6 +133,9 @@ pub fn sentence(standing: &Standing<'_>) -> String {
     let queued = standing
         .behind
         .map_or_else(String::new, |ahead| format!(", on top of promotion {ahead}, which is ahead of it"));
+    if let Some(trouble) = standing.trouble.as_ref().filter(|_| !promotion.is_settled()) {
+        return format!("{what}: it cannot go on: {trouble}; it is tried again and again");
+    }
     match &promotion.state {
         PromotionState::Composing => format!("{what}: the repo that would result is being composed{queued}"),
         PromotionState::InTesting { .. } => match promotion.course {

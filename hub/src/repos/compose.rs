@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::ids::SnapshotId;
+use farm::sig::Project;
 use farm::snapshot::{Rpm, Snapshot};
 use tempfile::TempDir;
 
@@ -157,6 +158,13 @@ impl Plan {
         }
         let revision = snapshot.revision();
         Ok(Self { name, id, revision, compression: Compression::default(), folders })
+    }
+
+    /// The same, with metadata that is compressed as the project wants it.
+    #[must_use]
+    pub fn compressed_for(self, project: &Project) -> Self {
+        let compression = if project.zstd { Compression::Zstd } else { Compression::Gzip };
+        Self { compression, ..self }
     }
 
     /// Two packages of one name cannot be told apart by whoever downloads them.

@@ -32,7 +32,7 @@ use super::dotrepo::public_path;
 use super::manifest::{self, is_folder};
 use crate::artifacts::Artifacts;
 use crate::files::{
-    At as _, FileError, blocking, ensure_dir, link_or_copy, remove_tree, swap_link, sync_tree,
+    At as _, FileError, blocking, ensure_dir, link_or_copy, remove_beside, remove_tree, swap_link, sync_tree,
 };
 
 /// The extension of a snapshot that is being copied.
@@ -181,6 +181,7 @@ impl SnapshotTree {
         let live = self.live(tag).filter(|live| self.contains(*live)).map(|live| (live, self.dir(live)));
         let base = live.as_ref().map(|(id, dir)| Place { id: *id, dir });
         let mut changed = pool::stock(&self.root, &self.artifacts, tag, Place { id, dir: place }, base)?;
+        tracing::trace!(target: "steps", "{tag}: its packages are in the pool");
         if !dir.is_dir() {
             match fs::rename(staged, &dir) {
                 Ok(()) => changed.extend(staged.parent().map(Path::to_owned)),
@@ -194,9 +195,11 @@ impl SnapshotTree {
                 Err(error) => Err(error).at("rename a directory to", &dir)?,
             }
         }
+        tracing::trace!(target: "steps", "{tag}: in the tree");
         changed.extend(manifest::folders_of(&dir)?.iter().map(|folder| dir.join(folder)));
         changed.extend(dir.parent().map(Path::to_owned));
         pool::flush(&self.root, &changed)?;
+        tracing::trace!(target: "steps", "{tag}: in the tree for good");
         // A copy across file systems, or a compose repeated after the move, leaves the staged one.
         Ok(remove_tree(staged)?)
     }
@@ -211,7 +214,7 @@ impl SnapshotTree {
                 ensure_dir(parent)?;
             }
             let up = "../".repeat(path.matches('/').count());
-            swap_link(&link, Path::new(&format!("{up}live/{tag}/{folder}")))?;
+            swap(&link, Path::new(&format!("{up}live/{tag}/{folder}")))?;
         }
         Ok(())
     }
@@ -221,7 +224,10 @@ impl SnapshotTree {
         if let Some(before) = self.live(tag).filter(|before| *before != id && self.contains(*before)) {
             self.touch(before)?;
         }
-        swap_link(&self.pointer(tag), &Path::new("../snap").join(id.to_string()))
+        tracing::trace!(target: "steps", "{tag}: the link is about to move");
+        swap(&self.pointer(tag), &Path::new("../snap").join(id.to_string()))?;
+        tracing::trace!(target: "steps", "{tag}: the link has moved");
+        Ok(())
     }
 }
 
@@ -231,6 +237,12 @@ pub fn locate(id: SnapshotId, staging: &Path, trees: &[&SnapshotTree]) -> Option
     // In the order in which it walks, and the first place again: it may move on while we look.
     let staged = || Some(staging.join(id.to_string())).filter(|dir| dir.is_dir());
     staged().or_else(|| trees.iter().find(|tree| tree.contains(id)).map(|tree| tree.dir(id))).or_else(staged)
+}
+
+/// Swaps a link while the tree is locked: nobody else is at it, so what lies beside it was left by somebody who died.
+fn swap(link: &Path, target: &Path) -> Result<(), FileError> {
+    remove_beside(link)?;
+    swap_link(link, target)
 }
 
 fn shown(id: Option<SnapshotId>) -> String {

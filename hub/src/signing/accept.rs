@@ -87,7 +87,9 @@ pub async fn package(hub: &Hub, upload: &SignedUpload, stored: &Stored) -> Answe
     let mut tx = hub.db.write().await?;
     must_be_wanted(hub, &mut tx, upload).await?;
     tx.put_signed(&file, hub.now()).await?;
+    tracing::trace!(target: "steps", "a signed package has come");
     tx.commit().await?;
+    tracing::trace!(target: "steps", "a signed package is noted");
     hub.hurry().await;
     Ok(())
 }
@@ -128,7 +130,9 @@ pub async fn endorsement(hub: &Hub, endorsement: Endorsement) -> Answer<()> {
     let mut tx = hub.db.write().await?;
     approved(&mut tx, endorsement.promotion, Some(endorsement.snapshot)).await?;
     tx.put_endorsement(&endorsement).await?;
+    tracing::trace!(target: "steps", "signed metadata has come");
     tx.commit().await?;
+    tracing::trace!(target: "steps", "signed metadata is noted");
     tracing::info!(
         promotion = %endorsement.promotion, snapshot = %endorsement.snapshot, keys = endorsement.keys.join(" "),
         "the snapshot is signed"

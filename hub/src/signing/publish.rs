@@ -106,6 +106,7 @@ pub(crate) fn put(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fresh.as_file().set_permissions(readable).at("set the mode of", path)?;
     fresh.as_file().sync_all().at("flush", path)?;
+    tracing::trace!(target: "steps", "a signature is written, and not in its place");
     let file: File = fresh.persist(path).map_err(|error| error.error).at("rename a file to", path)?;
     drop(file);
     sync_dir(folder)

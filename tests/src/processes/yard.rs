@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::farm::arch::Arch;
 use ::farm::chain::PROVIDES_FILE;
 use ::farm::digest::Digest;
 use ::farm::recipe::{Recipe, Work};
@@ -36,6 +37,20 @@ pub struct Yard {
     folder: PathBuf,
     /// Where the hub of the same machine keeps its blobs.
     artifacts: PathBuf,
+}
+
+/// The steps a farm has told of, and the one at which it is to stop, with what it is to do there.
+const STEPS: &str = "steps";
+const ORDER: &str = "order";
+const HELD: &str = "held";
+
+/// What a farm does at a step that its story names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// It is killed.
+    Die,
+    /// It waits there until the order is taken back.
+    Hold,
 }
 
 /// A container that was started: for which package and which work, by whom.
@@ -69,6 +84,18 @@ impl Yard {
         let _was_not_there = std::fs::remove_file(self.folder.join(GO));
     }
 
+    /// From now on tests on this architecture wait too.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn late(&self, arch: Arch) {
+        std::fs::write(self.folder.join(arch.as_str()), "").expect("a file");
+    }
+
+    fn is_late(&self, arch: Arch) -> bool {
+        self.folder.join(arch.as_str()).exists()
+    }
+
     /// Everything that was started, oldest first.
     #[must_use]
     pub fn starts(&self) -> Vec<Start> {
@@ -100,6 +127,78 @@ impl Yard {
         self.folder.join(format!("{builder}.containers"))
     }
 
+    /// Every step that was told of since the last [`Yard::forget_steps`], each once, in the order of their first time.
+    #[must_use]
+    pub fn steps(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.join(STEPS)).unwrap_or_default();
+        let mut steps: Vec<String> = Vec::new();
+        for step in text.lines() {
+            if !steps.iter().any(|known| known == step) {
+                steps.push(step.to_owned());
+            }
+        }
+        steps
+    }
+
+    /// From now on steps count anew.
+    pub fn forget_steps(&self) {
+        let _was_not_there = std::fs::remove_file(self.folder.join(STEPS));
+    }
+
+    /// A farm tells of a step.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn tell_step(&self, step: &str) {
+        let file = OpenOptions::new().create(true).append(true).open(self.folder.join(STEPS));
+        file.and_then(|mut file| file.write_all(format!("{step}\n").as_bytes()))
+            .expect("the yard can be written to");
+    }
+
+    /// Orders a farm to stop when it takes this step.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn order(&self, order: Order, step: &str) {
+        let partly = self.folder.join("order.partly");
+        let word = match order {
+            Order::Die => "die",
+            Order::Hold => "hold",
+        };
+        std::fs::write(&partly, format!("{word} {step}")).expect("a file");
+        std::fs::rename(partly, self.folder.join(ORDER)).expect("a file");
+    }
+
+    /// Takes the order back.
+    pub fn countermand(&self) {
+        for file in [ORDER, HELD] {
+            let _was_not_there = std::fs::remove_file(self.folder.join(file));
+        }
+    }
+
+    /// What is to be done at this step.
+    #[must_use]
+    pub fn order_at(&self, step: &str) -> Option<Order> {
+        let text = std::fs::read_to_string(self.folder.join(ORDER)).ok()?;
+        let (word, at) = text.split_once(' ')?;
+        let order = if word == "die" { Order::Die } else { Order::Hold };
+        (at == step).then_some(order)
+    }
+
+    /// A farm waits where it was ordered to.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn say_held(&self) {
+        std::fs::write(self.folder.join(HELD), "").expect("a file");
+    }
+
+    /// Does a farm wait where it was ordered to?
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.folder.join(HELD).exists()
+    }
+
     /// What a container of a builder does.
     ///
     /// # Panics
@@ -121,6 +220,9 @@ impl Yard {
                 let package = srpm.name.strip_suffix("-1.src.rpm").expect("a source RPM of ours");
                 self.write_down(package, "build", builder);
                 self.build(package, recipe)
+            }
+            (Work::Test { .. }, _) if self.is_late(recipe.arch) => {
+                Script::default().says("Complete!").waits_for(self.folder.join(GO))
             }
             (Work::Build { .. } | Work::Test { .. }, _) => Script::default().says("Complete!"),
         }

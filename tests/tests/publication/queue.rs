@@ -4,7 +4,8 @@ use farm::promotion::PromotionState;
 use farm::sig::Stage;
 use tests::audit;
 
-use crate::world::{Taste, World};
+use crate::builders::Taste;
+use crate::world::World;
 
 const CANDIDATES: usize = 20;
 const BAD: &str = "fruit07";

@@ -16,7 +16,7 @@ use farm::ids::SnapshotId;
 use super::{PublishError, names_in};
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::files::{At as _, FileError, sync_all};
-use crate::repos::manifest::{self, Listed, Listing, ManifestError, is_package};
+use crate::repos::manifest::{self, Listed, Listing, ManifestError, is_folder, is_package};
 
 /// The folder of a tree that has the packages, and that of a repo's folder.
 const POOL: &str = "pool";
@@ -57,6 +57,7 @@ pub(super) fn stock(
         for listed in new.into_iter().filter(|listed| is_package(listed.path)) {
             let digest = listed.digest().ok_or_else(|| damaged(staged.dir, &folder))?;
             add(artifacts, &digest, &pool.join(listed.path), root, &mut changed)?;
+            tracing::trace!(target: "steps", "{tag}: a package is in the pool");
         }
         lead(staged.dir, tag, &folder)?;
     }
@@ -148,7 +149,8 @@ pub(super) fn tags(root: &Path) -> Result<Vec<String>, FileError> {
 pub(super) fn sweep(root: &Path, tag: &str, kept: &[Place<'_>]) -> Result<usize, PublishError> {
     let pool = root.join(POOL).join(tag);
     let mut removed = 0;
-    for folder in names_in(&pool)? {
+    // Beside the folders lies where builds come from.
+    for folder in names_in(&pool)?.into_iter().filter(|name| is_folder(name)) {
         let mut needed = HashSet::new();
         for place in kept {
             match Listing::read(place.dir, place.id, &folder) {

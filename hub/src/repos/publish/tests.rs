@@ -303,6 +303,8 @@ async fn a_removal_that_was_broken_off_anywhere_is_finished_by_the_next() {
             }
             _ => {}
         }
+        // Where builds come from lies in the pool too, and is no folder of packages.
+        fs::create_dir_all(public.root().join("pool").join(&tag).join("provenance")).unwrap();
         public.sweep().await.unwrap();
         let mut left = names_in(&public.root().join("snap")).unwrap();
         left.sort();

@@ -1,0 +1,20 @@
+//! Chance that can be repeated.
+
+/// SplitMix64: the same seed, the same story.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    /// One of these, if there is one.
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        let count = u64::try_from(from.len()).unwrap();
+        (count > 0).then(|| from[usize::try_from(self.roll(count)).unwrap()].clone())
+    }
+}
