@@ -11,6 +11,7 @@ pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use farm::digest::Digest;
@@ -25,24 +26,43 @@ use crate::problem::{Answer, Problem};
 use crate::repos::{compose, manifest};
 use crate::state::Hub;
 
-/// Wakes whoever waits for something to sign.
+/// Endorsements that this process remembers to have checked.
+const REMEMBERED: usize = 256;
+
+/// Wakes whoever waits for something to sign, and remembers what was taken in.
 #[derive(Debug)]
-pub struct Bell(watch::Sender<u64>);
+pub struct Bell {
+    rung: watch::Sender<u64>,
+    /// What names each endorsement that was checked here, by snapshot.
+    checked: Mutex<BTreeMap<SnapshotId, Digest>>,
+}
 
 impl Default for Bell {
     fn default() -> Self {
-        Self(watch::Sender::new(0))
+        Self { rung: watch::Sender::new(0), checked: Mutex::default() }
     }
 }
 
 impl Bell {
     /// There may be something to sign.
     pub fn ring(&self) {
-        self.0.send_modify(|count| *count = count.wrapping_add(1));
+        self.rung.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn heard(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+        self.rung.subscribe()
+    }
+
+    fn remember(&self, snapshot: SnapshotId, name: Digest) {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.len() >= REMEMBERED {
+            checked.pop_first();
+        }
+        checked.insert(snapshot, name);
+    }
+
+    fn knows(&self, snapshot: SnapshotId, name: &Digest) -> bool {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).get(&snapshot) == Some(name)
     }
 }
 
@@ -98,8 +118,8 @@ pub async fn signed_files(hub: &Hub, snapshot: &Snapshot) -> Answer<Option<BTree
     Ok(Some(signed.files.into_iter().map(place).collect()))
 }
 
-/// What a signer has put its name to, if that is what is staged for the public now, or in the public tree already, and every
-/// key of it still counts.
+/// What a signer has put its name to, if that is what is staged for the public now, or in the public tree already, every key of
+/// it still counts, and nobody has edited it since.
 ///
 /// # Errors
 /// When the ledger or the disk fails.
@@ -115,7 +135,8 @@ pub async fn endorsement(hub: &Hub, id: SnapshotId) -> Answer<Option<Endorsement
     let Some(staged) = staged(hub, id).await? else { return Ok(None) };
     let signed: BTreeMap<&String, &Digest> =
         endorsement.folders.iter().map(|(folder, metadata)| (folder, &metadata.repomd)).collect();
-    Ok((signed == staged.iter().collect()).then_some(endorsement))
+    let is_staged = signed == staged.iter().collect();
+    Ok(if is_staged && accept::still_holds(hub, &endorsement).await? { Some(endorsement) } else { None })
 }
 
 /// Removes what is staged for the public if it has other files than these, as it does when a key has followed another one since

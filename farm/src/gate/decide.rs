@@ -1,5 +1,7 @@
 //! The decision itself: from the facts to the one answer.
 
+use std::collections::BTreeSet;
+
 use super::{
     Approved, Decision, Question, Requirement, TestResult, TestVerdict, Waiver, is_about, is_much_smaller,
     requirements,
@@ -194,7 +196,9 @@ fn agreed(question: &Question<'_>) -> Result<Vec<String>, Box<Decision>> {
         Course::Forward => usize::try_from(project.approvers.max(1)).unwrap_or(usize::MAX),
         Course::Back { .. } => 1,
     };
-    if promotion.approvals.len() < needed {
+    // Two words of one person are one, whoever wrote the second.
+    let people: BTreeSet<&str> = promotion.approvals.iter().map(|approval| approval.by.as_str()).collect();
+    if people.len() < needed {
         return Err(Box::new(Decision::NeedsApproval));
     }
     Ok(promotion.approvals.iter().map(|approval| approval.by.clone()).collect())

@@ -123,9 +123,26 @@ async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     Ok(Progress::Made)
 }
 
+/// The move of the pointer is written down in the transaction in which the promotion's state says so. A state without it was
+/// edited: nobody is told that anything was published.
+async fn must_have_moved(hub: &Hub, promotion: &Promotion) -> Answer<()> {
+    let moves = match promotion.snapshot() {
+        Some(snapshot) => hub.db.read().await?.publications_of(snapshot).await?,
+        None => Vec::new(),
+    };
+    if moves.iter().any(|publication| publication.promotion == promotion.id) {
+        return Ok(());
+    }
+    Err(Problem::Internal(anyhow::anyhow!(
+        "promotion {} is said to be published, but it moved no pointer: its row was edited",
+        promotion.id
+    )))
+}
+
 /// Makes the public tree show what the pointer says, then says that it does. A later promotion may have moved the pointer
 /// already; the tree then shows that one.
 pub(super) async fn show(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    must_have_moved(hub, promotion).await?;
     let community = hub.community().await?;
     if let Some(project) = community.target(&promotion.target) {
         let tag = project.tag(promotion.to);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
-use farm::ledger::{Kept, Repo};
+use farm::ledger::{Kept, Repo, Tx};
 use farm::sig::{Project, Stage};
 use farm::snapshot::{Member, Snapshot};
 
@@ -76,12 +76,18 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
 /// read it earlier could otherwise put back what another has just replaced.
 pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
     let _one_at_a_time = hub.pointing().await?;
-    let Some(current) = hub.db.read().await?.repo(tag).await?.current else { return Ok(()) };
+    let mut tx = hub.db.read().await?;
+    let repo = tx.repo(tag).await?.value;
+    let Some(current) = repo.current else { return Ok(()) };
     let is_candidate = tag.ends_with("-candidate");
     let tree = if is_candidate { &hub.candidates } else { &hub.public };
     if tree.live(tag) == Some(current) {
         return Ok(());
     }
+    if !is_candidate {
+        must_be_published(&mut tx, &repo, current).await?;
+    }
+    drop(tx);
     let shown = if is_candidate {
         tree.enter(tag, current, &hub.staging.join(current.to_string())).await
     } else {
@@ -89,6 +95,20 @@ pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
     };
     shown.with_context(|| format!("cannot show snapshot {current} of {tag}"))?;
     Ok(())
+}
+
+/// A public pointer is moved by the gate, which writes down every move in the same transaction. Of one that names something else
+/// somebody has edited the row, and nobody is shown it.
+async fn must_be_published(tx: &mut Tx, repo: &Repo, current: SnapshotId) -> Answer<()> {
+    let moves = tx.publications_of(current).await?;
+    if moves.iter().any(|publication| publication.tag == repo.tag && publication.revision == repo.revision) {
+        return Ok(());
+    }
+    Err(Problem::Internal(anyhow::anyhow!(
+        "the pointer of {} names snapshot {current}, which was never published as revision {}: the row was edited; put it back",
+        repo.tag,
+        repo.revision
+    )))
 }
 
 /// Removes a snapshot from the staging folder, as far as that goes.

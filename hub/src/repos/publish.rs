@@ -134,13 +134,19 @@ impl SnapshotTree {
     /// the ledger's pointer.
     ///
     /// # Errors
-    /// [`PublishError::NotComposed`] when the snapshot is not in the tree, [`PublishError::Disk`].
+    /// [`PublishError::NotComposed`] when the snapshot is not in the tree, [`PublishError::Foreign`] when it was brought in for
+    /// another tag, [`PublishError::Disk`].
     pub async fn follow(&self, tag: &str, id: SnapshotId) -> Result<(), PublishError> {
         let (tree, tag) = (self.clone(), tag.to_owned());
         blocking(move || {
             let _lock = tree.lock()?;
             if !tree.contains(id) {
                 return Err(PublishError::NotComposed(id));
+            }
+            // What it was brought in for lies on the disk, where no row of the ledger changes it.
+            let of = pool::tag_of(&tree.dir(id))?.unwrap_or_default();
+            if of != tag {
+                return Err(PublishError::Foreign { id, tag, of });
             }
             Ok(tree.point(&tag, id)?)
         })

@@ -100,6 +100,51 @@ pub async fn package(hub: &Hub, upload: &SignedUpload, stored: &Stored) -> Answe
 /// # Errors
 /// [`Problem`].
 pub async fn endorsement(hub: &Hub, endorsement: Endorsement) -> Answer<()> {
+    let endorsement = check(hub, endorsement).await?;
+    let mut tx = hub.db.write().await?;
+    approved(&mut tx, endorsement.promotion, Some(endorsement.snapshot)).await?;
+    tx.put_endorsement(&endorsement).await?;
+    tracing::trace!(target: "steps", "signed metadata has come");
+    tx.commit().await?;
+    tracing::trace!(target: "steps", "signed metadata is noted");
+    hub.signers.remember(endorsement.snapshot, named(&endorsement)?);
+    tracing::info!(
+        promotion = %endorsement.promotion, snapshot = %endorsement.snapshot, keys = endorsement.keys.join(" "),
+        "the snapshot is signed"
+    );
+    hub.hurry().await;
+    Ok(())
+}
+
+/// Is what the ledger has what a signer gave? It was checked when it was taken in; a row that is another one since, or that
+/// another process took in, is checked once more.
+///
+/// # Errors
+/// When the ledger or the disk fails.
+pub(super) async fn still_holds(hub: &Hub, endorsement: &Endorsement) -> Answer<bool> {
+    let name = named(endorsement)?;
+    if hub.signers.knows(endorsement.snapshot, &name) {
+        return Ok(true);
+    }
+    match check(hub, endorsement.clone()).await {
+        Ok(_) => {
+            hub.signers.remember(endorsement.snapshot, name);
+            Ok(true)
+        }
+        Err(problem @ (Problem::Invalid { .. } | Problem::Conflict { .. } | Problem::NotFound { .. })) => {
+            tracing::warn!(snapshot = %endorsement.snapshot, why = %problem, "what was signed is not what is there: it is signed anew");
+            Ok(false)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+fn named(endorsement: &Endorsement) -> Answer<Digest> {
+    Ok(Digest::of(&serde_json::to_vec(endorsement).map_err(anyhow::Error::from)?))
+}
+
+/// Refuses an endorsement of anything but what is staged now, or with a signature that does not count.
+async fn check(hub: &Hub, endorsement: Endorsement) -> Answer<Endorsement> {
     let staged = super::staged(hub, endorsement.snapshot).await?;
     let staged = staged.ok_or_else(|| {
         Problem::conflict(
@@ -127,18 +172,7 @@ pub async fn endorsement(hub: &Hub, endorsement: Endorsement) -> Answer<()> {
     })
     .await;
     checked.map_err(|why| Problem::invalid(why, "sign what the list of work names, and nothing older"))?;
-    let mut tx = hub.db.write().await?;
-    approved(&mut tx, endorsement.promotion, Some(endorsement.snapshot)).await?;
-    tx.put_endorsement(&endorsement).await?;
-    tracing::trace!(target: "steps", "signed metadata has come");
-    tx.commit().await?;
-    tracing::trace!(target: "steps", "signed metadata is noted");
-    tracing::info!(
-        promotion = %endorsement.promotion, snapshot = %endorsement.snapshot, keys = endorsement.keys.join(" "),
-        "the snapshot is signed"
-    );
-    hub.hurry().await;
-    Ok(())
+    Ok(endorsement)
 }
 
 /// Takes in what a signer tells of its keys, and publishes them.

@@ -35,6 +35,16 @@ pub enum PublishError {
         /// What is live.
         live: String,
     },
+    /// A snapshot of another tag.
+    #[error("snapshot {id} was brought in for `{of}`, so {tag} does not show it")]
+    Foreign {
+        /// The snapshot.
+        id: SnapshotId,
+        /// What was to show it.
+        tag: String,
+        /// What it was approved for.
+        of: String,
+    },
     /// The snapshot is neither staged nor in the tree.
     #[error("snapshot {0} is not composed")]
     NotComposed(SnapshotId),

@@ -1,0 +1,118 @@
+//! Somebody with the hub's disk, or a builder, gives other bytes than were built and tested.
+
+use farm::ledger::RequestFilter;
+use farm::promotion::PromotionState;
+use farm::request::RequestKind;
+use farm::request::Verdict;
+use hub::rpms::sample::sample_rpm;
+
+use crate::scene::{CANDIDATE, Scene, TARGET, TESTING, honest, only, rewrite};
+
+/// The list of packages is exchanged after the packages were signed, and before the list is.
+#[tokio::test(flavor = "multi_thread")]
+async fn staged_metadata_that_was_exchanged_before_it_was_signed_is_not_signed() {
+    let mut scene = Scene::new().await;
+    let promotion = scene.built(TARGET, "apple", "1").await;
+    scene.signer_works();
+    scene.packages_are_signed(&promotion).await;
+    scene.signer_leaves().await;
+    scene.works().await;
+    let repodata = scene.staged(&promotion).join("x86_64/repodata");
+    rewrite(&only(&repodata, "-primary.xml.gz"), b"another list");
+    scene.signer_works();
+    scene.signer_refuses(promotion.id, "is not the file that repomd.xml names").await;
+    assert_eq!(scene.live(TESTING), None);
+}
+
+/// It is exchanged after it was signed: clients would not take it, so nobody is shown it; it is composed and signed anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn staged_metadata_that_was_exchanged_after_it_was_signed_is_never_shown() {
+    let mut scene = Scene::new().await;
+    let promotion = scene.built(TARGET, "apple", "1").await;
+    scene.signer_works();
+    scene.is_endorsed(&promotion).await;
+    scene.signer_leaves().await;
+    let repodata = scene.staged(&promotion).join("x86_64/repodata");
+    rewrite(&only(&repodata, "-filelists.xml.gz"), b"another list");
+    scene.works().await;
+    assert_eq!(scene.live(TESTING), None);
+    assert!(!scene.staged(&promotion).exists(), "what clients would not take is removed");
+    scene.signer_works();
+    scene.published(promotion.id).await;
+    scene.is_clean().await;
+}
+
+/// A package is exchanged in the store after it was signed, for one of the same size.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_package_that_was_exchanged_in_the_store_is_never_shown() {
+    let mut scene = Scene::new().await;
+    let promotion = scene.built(TARGET, "apple", "1").await;
+    scene.signer_works();
+    let signed = scene.packages_are_signed(&promotion).await;
+    let path = scene.artifact(&signed[0].digest);
+    let good = std::fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    let last = bad.len() - 12;
+    bad[last] ^= 1;
+    rewrite(&path, &bad);
+    scene.is_endorsed(&promotion).await;
+    scene.works().await;
+    assert_eq!(scene.live(TESTING), None);
+    let shown = scene.public();
+    assert!(shown.keys().all(|path| path.extension().is_none_or(|end| end != "rpm")), "{shown:?}");
+    rewrite(&path, &good);
+    scene.published(promotion.id).await;
+    scene.is_clean().await;
+}
+
+/// A builder gives an RPM for another architecture, under another name, or of another build.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_builder_should_not_have_made_is_not_imported() {
+    type Made = fn(&str, &str, &str) -> (String, Vec<u8>);
+    let cases: [(Made, &str); 3] = [
+        (
+            |package, version, _| honest(package, version, "aarch64"),
+            "is for aarch64, but it was built on x86_64",
+        ),
+        (
+            |package, version, arch| (honest(package, "0.1", arch).0, honest(package, version, arch).1),
+            "the file is called `apple-0.1-1.x86_64.rpm`, but the RPM in it is apple-1-1.x86_64.rpm",
+        ),
+        (
+            |package, _, arch| honest(package, "666", arch),
+            "it names apple-666-1.src.rpm as its source RPM, but the build's is apple-3-1.src.rpm",
+        ),
+    ];
+    let mut scene = Scene::new().await;
+    let before = scene.public();
+    for (version, (made, words)) in ["0", "1", "3"].into_iter().zip(cases) {
+        scene.made = made;
+        scene.ask_for(RequestKind::Build, TARGET, "apple", version).await;
+        scene.works().await;
+        let filter = RequestFilter { limit: 1, ..Default::default() };
+        let last = scene.db.read().await.unwrap().requests(&filter).await.unwrap().remove(0);
+        let verdict = last.closed.map(|closed| closed.verdict);
+        assert!(
+            matches!(&verdict, Some(Verdict::Failed { reason }) if reason.contains(words)),
+            "{words}: {verdict:?}"
+        );
+    }
+    assert!(scene.db.read().await.unwrap().tagged(CANDIDATE).await.unwrap().is_empty());
+    scene.shows_only(&before);
+
+    // Another build of a tested NVR: the one that was tested stays.
+    scene.made = honest;
+    scene.signer_works();
+    let promotion = scene.built(TARGET, "apple", "5").await;
+    assert!(matches!(promotion.state, PromotionState::Published { .. }));
+    let before = scene.public();
+    scene.made = |package, version, arch| {
+        let mut sample = sample_rpm(package, version, "1", arch);
+        sample.content = "other bytes".to_owned();
+        (sample.file_name(), sample.bytes().unwrap())
+    };
+    scene.ask_for(RequestKind::Build, TARGET, "apple", "5").await;
+    scene.works().await;
+    scene.shows_only(&before);
+    scene.is_clean().await;
+}
