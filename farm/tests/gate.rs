@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::gate::{
-    CLOSURE, Decision, Layered, Question, ReleaseManagers, Requirement, TestResult, TestVerdict, Waiver,
-    WaiverScope, decide, is_much_smaller, requirements,
+    CLOSURE, Decision, Layered, Question, ReleaseManagers, Requirement, TestResult, TestVerdict, UNDER_TEST,
+    Waiver, WaiverScope, decide, environment, is_much_smaller, requirements,
 };
 use farm::ids::{BuildId, SnapshotId};
 use farm::promotion::{Approval, Course, Promotion, PromotionState};
+use farm::recipe::{RepoOrigin, RepoSource};
 use farm::sig::{Project, Stage};
 use farm::snapshot::Snapshot;
 use farm::stamp::Stamp;
@@ -422,6 +423,7 @@ fn where_two_must_agree_two_people_must() {
     assert_eq!(two(&[]), Decision::NeedsApproval);
     assert_eq!(two(&["rex"]), Decision::NeedsApproval);
     assert_eq!(approved(two(&["rex", "rita"])).by(), "rex, rita");
+    assert_eq!(two(&["rex", "rex"]), Decision::NeedsApproval, "two words of one person are one");
     refused(two(&["rex", "ada"]), "ada approved it but is not a release manager");
     // No template can ask for nobody's word.
     let none = Case::spoilt(|case| {
@@ -704,6 +706,34 @@ fn what_was_broken_before_on_what_is_layered_holds_up_nobody() {
         case.results.iter_mut().find(|result| result.suite == "opens").unwrap().verdict = failed();
     });
     refused(mended, "opens");
+}
+
+/// Whatever a test runs in besides what it is about: another image, another snapshot of a layer, another repo outside.
+#[test]
+fn an_environment_is_the_image_and_every_layer() {
+    let snapshot = |number: u64| RepoSource {
+        name: format!("layer {number}"),
+        priority: 10,
+        origin: RepoOrigin::Snapshot { id: id(number) },
+    };
+    let outside = |url: &str| RepoSource {
+        name: "outside".into(),
+        priority: 15,
+        origin: RepoOrigin::External { baseurl: url.into() },
+    };
+    let layers = [snapshot(1), outside("http://one/")];
+    let known = environment("image", &layers);
+    let under_test = RepoSource { name: UNDER_TEST.into(), ..snapshot(9) };
+    let with_it = [under_test, layers[0].clone(), layers[1].clone()];
+    assert_eq!(environment("image", &with_it), known, "what is under test is no part of it");
+    for (image, layers) in [
+        ("another", layers.clone()),
+        ("image", [snapshot(2), layers[1].clone()]),
+        ("image", [layers[0].clone(), outside("http://two/")]),
+        ("image", [layers[1].clone(), layers[0].clone()]),
+    ] {
+        assert_ne!(environment(image, &layers), known, "{image} {layers:?}");
+    }
 }
 
 #[test]

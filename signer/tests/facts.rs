@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use farm::arch::Arch;
 use farm::build::Build;
+use farm::decision::Statement;
 use farm::digest::Digest;
 use farm::dsse::{DecisionKey, IN_TOTO};
 use farm::gate::{CLOSURE, TestResult, TestVerdict, UNDER_TEST, environment};
@@ -17,7 +18,7 @@ use farm::promotion::{Approval, Course, Promotion, PromotionState};
 use farm::recipe::{Limits, Recipe, RepoOrigin, RepoSource, Work};
 use farm::request::{Request, RequestKind, Source};
 use farm::sig::{Stage, template};
-use farm::signing::SignedFile;
+use farm::signing::{Endorsement, SignedFile};
 use farm::snapshot::{Rpm, RpmKind, Snapshot};
 use farm::stamp::Stamp;
 use signer::Trouble;
@@ -241,6 +242,15 @@ async fn what_the_gate_lets_through_and_rows_agree_on_is_signed() {
     assert!(about(&other, &metadata, &signed).contains("it is about snapshot"));
     let moved = BTreeMap::from([("x86_64".to_owned(), digest("another"))]);
     assert!(about(&case.snapshot, &moved, &signed).contains("other metadata"));
+    let mut edited = case.snapshot.clone();
+    edited.content = digest("another content");
+    assert!(about(&edited, &metadata, &signed).contains("another content, repo or base"));
+    let mut foreign = case.snapshot.clone();
+    foreign.tag = "cloud9s-openstack-1-release".into();
+    assert!(about(&foreign, &metadata, &signed).contains("another content, repo or base"));
+    let other_kind = farm::decision::Statement { kind: "a poem".into(), ..statement.clone() };
+    let why = other_kind.must_be_about(&case.promotion, &case.snapshot, &metadata, &signed).unwrap_err();
+    assert!(why.contains("it is a a poem"), "{why}");
     let mut files = signed.clone();
     files.get_mut(&digest("body")).unwrap().digest = digest("other file");
     assert!(about(&case.snapshot, &metadata, &files).contains("other packages"));
@@ -336,6 +346,56 @@ async fn a_result_that_no_job_has_shown_does_not_count() {
     }
 }
 
+/// A ledger in which a way back is let through, because the rows say that its content was published; what was signed then, if
+/// anything was, says this of itself.
+async fn back(former: Option<fn(&mut Statement)>) -> Result<Facts, String> {
+    let forward = Case::good();
+    let (_folder, db) = forward.ledger().await;
+    let key = DecisionKey::generate().unwrap();
+    let facts = ask(&db, forward.promotion.id, forward.snapshot.id).await.unwrap();
+    let file =
+        SignedFile { body: digest("body"), fingerprint: "ab".into(), digest: digest("signed"), size: 9 };
+    let signed = BTreeMap::from([(digest("body"), file)]);
+    let mut statement =
+        farm::decision::statement(&facts.grounds(), &BTreeMap::new(), &signed, &[], NOON).unwrap();
+    let mut tx = db.write().await.unwrap();
+    if let Some(spoil) = former {
+        spoil(&mut statement);
+        let decision = key.sign(IN_TOTO, &serde_json::to_vec(&statement).unwrap()).to_json().unwrap();
+        let endorsement = Endorsement {
+            snapshot: forward.snapshot.id,
+            promotion: forward.promotion.id,
+            made: NOON,
+            folders: BTreeMap::new(),
+            keys: Vec::new(),
+            decision,
+            provenance: BTreeMap::new(),
+        };
+        tx.put_endorsement(&endorsement).await.unwrap();
+    }
+    tx.publish(&facts.approved, forward.promotion.id, NOON).await.unwrap();
+    let live = Snapshot::holding(
+        id(20),
+        &forward.snapshot.tag,
+        Some(forward.snapshot.as_base()),
+        forward.snapshot.members.clone(),
+        NOON,
+    );
+    let promotion = Promotion {
+        id: id(21),
+        course: Course::Back { to: forward.snapshot.id, reason: "it breaks".into() },
+        base: Some(forward.snapshot.id),
+        state: PromotionState::Approved { snapshot: live.id, by: "rita".into() },
+        ..forward.promotion.clone()
+    };
+    tx.insert_snapshot(&live).await.unwrap();
+    tx.insert_promotion(&promotion).await.unwrap();
+    tx.commit().await.unwrap();
+    let known = &mut KnownMembers::default();
+    let facts = Facts::read(&db, promotion.id, live.id, &[key.public()], known, NOON).await;
+    facts.map_err(|trouble| trouble.to_string())
+}
+
 #[tokio::test]
 async fn what_is_gone_back_to_was_signed_before() {
     let mut case = Case::good();
@@ -343,4 +403,17 @@ async fn what_is_gone_back_to_was_signed_before() {
     // The gate itself asks whether it was published; the row alone would not do.
     let why = case.refused().await;
     assert!(why.contains("only what was published before"), "{why}");
+
+    back(Some(|_| {})).await.unwrap();
+    let refused = async |former| back(former).await.expect_err("it must not be signed");
+    assert!(refused(None).await.contains("no signer ever signed it"));
+    let spoils: [fn(&mut Statement); 3] = [
+        |said| said.predicate.content = digest("another"),
+        |said| said.predicate.tag = "storage9s-gluster-11-testing".into(),
+        |said| said.predicate.snapshot = id(77),
+    ];
+    for spoil in spoils {
+        let why = refused(Some(spoil)).await;
+        assert!(why.contains("had another content, or was of another repo"), "{why}");
+    }
 }

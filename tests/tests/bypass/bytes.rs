@@ -18,8 +18,17 @@ async fn staged_metadata_that_was_exchanged_before_it_was_signed_is_not_signed()
     scene.signer_leaves().await;
     scene.works().await;
     let repodata = scene.staged(&promotion).join("x86_64/repodata");
-    rewrite(&only(&repodata, "-primary.xml.gz"), b"another list");
+    let staged = scene.staged(&promotion);
+    // A folder more, and one less.
+    std::fs::create_dir_all(staged.join("aarch64/repodata")).unwrap();
+    std::fs::copy(repodata.join("repomd.xml"), staged.join("aarch64/repodata/repomd.xml")).unwrap();
     scene.signer_works();
+    scene.signer_refuses(promotion.id, "the snapshot has no folder aarch64, but it is staged").await;
+    std::fs::remove_dir_all(staged.join("aarch64")).unwrap();
+    std::fs::rename(staged.join("source"), staged.join("aside")).unwrap();
+    scene.signer_refuses(promotion.id, "folder source is not staged").await;
+    std::fs::rename(staged.join("aside"), staged.join("source")).unwrap();
+    rewrite(&only(&repodata, "-primary.xml.gz"), b"another list");
     scene.signer_refuses(promotion.id, "is not the file that repomd.xml names").await;
     assert_eq!(scene.live(TESTING), None);
 }

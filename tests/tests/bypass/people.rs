@@ -99,6 +99,12 @@ async fn a_replayed_approval_is_no_second_one() {
 /// Whoever approved it is no release manager any more when it comes to be published.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_word_of_who_has_left_does_not_count_any_more() {
+    for has_left_the_farm in [false, true] {
+        who_has_left(has_left_the_farm).await;
+    }
+}
+
+async fn who_has_left(has_left_the_farm: bool) {
     let mut scene = Scene::new().await;
     scene.signer_works();
     scene.built(TARGET, "apple", "1").await;
@@ -106,12 +112,12 @@ async fn the_word_of_who_has_left_does_not_count_any_more() {
     let id = scene.promote("rex", &["apple-1-1"]).await;
     assert_eq!(scene.promotion(id).await.phase(), "approved");
     let before = scene.public();
-    scene
-        .apply(&DEMO.replace(
-            "name = \"rex\"\nroles = [\"release-manager\"]",
-            "name = \"rex\"\nroles = [\"maintainer\"]",
-        ))
-        .await;
+    if has_left_the_farm {
+        assert_eq!(scene.edit("DELETE FROM person WHERE name = 'rex'").await, 1);
+    } else {
+        let rex = "name = \"rex\"\nroles = [\"release-manager\"]";
+        scene.apply(&DEMO.replace(rex, &rex.replace("release-manager", "maintainer"))).await;
+    }
     scene.signer_works();
     let promotion = scene.settled(id).await;
     let PromotionState::Rejected { why, .. } = &promotion.state else { panic!("{:?}", promotion.state) };
@@ -199,4 +205,20 @@ async fn a_scratch_build_is_promoted_by_nobody() {
     scene.works().await;
     scene.shows_only(&before);
     assert_eq!(scene.live(RELEASE), None);
+}
+
+/// A promotion to production that is composed anew when testing shows another build by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_left_testing_is_not_released() {
+    let mut scene = Scene::new().await;
+    scene.signer_works();
+    scene.built(TARGET, "apple", "1").await;
+    let id = scene.promote("ada", &["apple-1-1"]).await;
+    scene.built(TARGET, "apple", "2").await;
+    let before = scene.public();
+    scene.edit_promotion(id, "$.state", &json!({ "phase": "composing" })).await;
+    let promotion = scene.settled(id).await;
+    let PromotionState::Rejected { why, .. } = &promotion.state else { panic!("{:?}", promotion.state) };
+    assert!(why[0].contains("apple-1-1 is not in demo9s-fruit-1-testing any more"), "{why:?}");
+    scene.shows_only(&before);
 }

@@ -135,9 +135,17 @@ async fn a_pointer_that_was_moved_by_hand_is_not_followed() {
     scene.built(TARGET, "apple", "1").await;
     let released = scene.promote("rex", &["apple-1-1"]).await;
     let released = scene.published(released).await;
-    let tested = scene.built(TARGET, "apple", "2").await;
+    scene.built(TARGET, "apple", "2").await;
+    let former = released.snapshot().unwrap();
+    let released = scene.promote("rex", &["apple-2-1"]).await;
+    let released = scene.published(released).await;
+    let tested = scene.built(TARGET, "apple", "3").await;
     let rivals = scene.built(RIVAL, "carrot", "1").await;
     let before = scene.public();
+    // Back to what it showed before, which is a release manager's word to say.
+    assert_eq!(scene.edit(&format!("UPDATE repo SET current = '{former}' WHERE tag = '{RELEASE}'")).await, 1);
+    scene.works().await;
+    scene.shows_only(&before);
     for wrong in [&tested, &rivals] {
         let id = wrong.snapshot().unwrap();
         let point = format!("UPDATE repo SET current = '{id}' WHERE tag = '{RELEASE}'");

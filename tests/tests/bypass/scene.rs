@@ -74,7 +74,7 @@ required = ["installs"]
 "#;
 
 /// How long a story waits for something before it gives up.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scene {
     pub(crate) hub: Hub,

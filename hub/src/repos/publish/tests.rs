@@ -120,6 +120,9 @@ async fn a_pointer_that_has_moved_on_is_left_alone() {
     let (unknown, _) = farm.composed(stage, None, "9").await;
     let unknown = farm.public.follow(&first.tag, unknown.id).await;
     assert!(matches!(unknown, Err(PublishError::NotComposed(_))));
+    // What was approved for testing is not shown in production, whatever a pointer says.
+    let foreign = farm.public.follow(&farm.project.tag(Stage::Release), first.id).await.unwrap_err();
+    assert!(foreign.to_string().contains("was brought in for `storage9s-gluster-11-testing`"), "{foreign}");
 }
 
 #[tokio::test]

@@ -87,7 +87,21 @@ async fn what_is_whole_is_accepted_and_so_is_what_follows_it() {
 #[tokio::test]
 async fn what_is_not_as_it_should_be_is_refused() {
     type Change = fn(&mut Staged);
-    let cases: [(&str, Change); 19] = [
+    let cases: [(&str, Change); 21] = [
+        ("in the store is not the file that was signed", |s| {
+            let (digest, _) = s.expected.signed.values().next().unwrap();
+            let path = s.bench.artifacts.path(digest);
+            let mut bytes = fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::remove_file(&path).unwrap();
+            fs::write(path, bytes).unwrap();
+        }),
+        ("its revision is 9, not ", |s| {
+            let text = fs::read_to_string(s.path("repomd.xml")).unwrap();
+            let revision = format!("<revision>{}<", s.expected.snapshot.revision());
+            fs::write(s.path("repomd.xml"), text.replace(&revision, "<revision>9<")).unwrap();
+            sign_metadata(&s.dir, "x86_64", &KEY);
+        }),
         ("repomd.xml.asc cannot be read", |s| fs::remove_file(s.path("repomd.xml.asc")).unwrap()),
         ("by a key that does not count here", |s| sign_metadata(&s.dir, "x86_64", &OTHER_KEY)),
         ("by a key that does not count here", |s| s.expected.keys = vec![OTHER_KEY.public()]),
