@@ -355,6 +355,21 @@ fn an_offer_that_lapsed_cannot_be_claimed() {
 }
 
 #[test]
+fn an_offer_is_claimed_by_the_builder_it_was_made_to() {
+    let offered = moved(&job(1, JobKind::Build, Arch::X86_64), Step::Offer, 0).0;
+    let claim = |builder: &str| Event::Claim {
+        turn: 1,
+        ticket: ticket(1),
+        builder: builder.into(),
+        token: token(1),
+        born: ::farm::stamp::Stamp::ZERO,
+    };
+    let offered_to = offered.builder().unwrap().to_owned();
+    assert_eq!(offered.on(claim("another"), at(1), &PATIENCE), Err(Refused::Stale));
+    assert!(offered.on(claim(&offered_to), at(1), &PATIENCE).is_ok());
+}
+
+#[test]
 fn offers_to_a_deaf_builder_do_not_fill_the_history() {
     let mut job = job(1, JobKind::Build, Arch::X86_64);
     for round in 0..50 {

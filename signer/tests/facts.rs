@@ -287,7 +287,7 @@ async fn an_edited_snapshot_is_not_signed() {
     let mut case = Case::good();
     // The content keeps its name, so that the results seem to be about it.
     case.snapshot.members[0].rpms[0].body = digest("other bytes");
-    assert!(case.refused().await.contains("was edited"));
+    assert!(case.refused().await.contains("its content is not the one it names"));
 
     let mut case = Case::good();
     case.snapshot.members[0].rpms[0].digest = digest("other file");

@@ -38,7 +38,8 @@ fn a_check_names_the_file_and_an_upload_takes_it_from_the_part() {
 fn what_is_missing_doubled_or_unsafe_is_named() {
     let md5 = "0".repeat(32);
     let sha1 = "0".repeat(40);
-    let cases: [(&[(&str, &str)], &str); 8] = [
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&[("name", "a"), ("md5sum", &md5), ("filename", "../x")], "`../x` is not a source file's name"),
         (&[("md5sum", &md5), ("filename", "x")], "no field `name`"),
         (&[("name", "a"), ("filename", "x")], "no field `<type>sum`"),
         (&[("name", "a"), ("md5sum", &md5)], "no field `filename`"),

@@ -98,13 +98,7 @@ async fn what_a_builder_should_not_have_made_is_not_imported() {
         scene.made = made;
         scene.ask_for(RequestKind::Build, TARGET, "apple", version).await;
         scene.works().await;
-        let filter = RequestFilter { limit: 1, ..Default::default() };
-        let last = scene.db.read().await.unwrap().requests(&filter).await.unwrap().remove(0);
-        let verdict = last.closed.map(|closed| closed.verdict);
-        assert!(
-            matches!(&verdict, Some(Verdict::Failed { reason }) if reason.contains(words)),
-            "{words}: {verdict:?}"
-        );
+        last_failed(&scene, words).await;
     }
     assert!(scene.db.read().await.unwrap().tagged(CANDIDATE).await.unwrap().is_empty());
     scene.shows_only(&before);
@@ -122,6 +116,18 @@ async fn what_a_builder_should_not_have_made_is_not_imported() {
     };
     scene.ask_for(RequestKind::Build, TARGET, "apple", "5").await;
     scene.works().await;
+    last_failed(&scene, "apple-5-1 exists already").await;
     scene.shows_only(&before);
     scene.is_clean().await;
+}
+
+/// The last request failed, and says why in these words among others.
+async fn last_failed(scene: &Scene, words: &str) {
+    let filter = RequestFilter { limit: 1, ..Default::default() };
+    let last = scene.db.read().await.unwrap().requests(&filter).await.unwrap().remove(0);
+    let verdict = last.closed.map(|closed| closed.verdict);
+    assert!(
+        matches!(&verdict, Some(Verdict::Failed { reason }) if reason.contains(words)),
+        "{words}: {verdict:?}"
+    );
 }
