@@ -17,6 +17,8 @@ use farm::ledger::{Db, Person};
 use farm::openpgp::{DEFAULT_BITS, PublicKey};
 use farm::outcome::Outcome;
 use farm::promotion::{Course, Promotion, PromotionState};
+use farm::recipe::Input;
+use farm::request::{Closed, Request, RequestKind, Source, Verdict};
 use farm::sig::{Stage, template};
 use farm::signing::Purpose;
 use farm::snapshot::Rpm;
@@ -149,6 +151,7 @@ impl Bench {
     async fn import(&self, builds: &[Build]) -> anyhow::Result<()> {
         let mut tx = self.hub.db.write().await?;
         for build in builds {
+            tx.insert_request(&asked_for(build)).await?;
             ensure!(tx.insert_build(build).await?, "{} is there already", build.nvr);
             tx.tag_build(CANDIDATE, build, self.hub.now()).await?;
         }
@@ -265,6 +268,24 @@ impl Bench {
         let took = millis(begun);
         looked.map_err(|faults| anyhow::anyhow!("{}", faults.join("; ")))?;
         Ok(took)
+    }
+}
+
+/// The request a build came from: the signer wants to see it.
+fn asked_for(build: &Build) -> Request {
+    let srpm = Input { name: format!("{}.src.rpm", build.nvr), digest: Digest::of(b"a source RPM"), size: 1 };
+    Request {
+        id: build.request,
+        kind: RequestKind::Build,
+        sig: build.sig.clone(),
+        target: build.target.clone(),
+        package: "stack".into(),
+        by: "bench".into(),
+        source: Source::Srpm { srpm },
+        created: build.imported,
+        retry_of: None,
+        closed: Some(Closed { at: build.imported, verdict: Verdict::Complete { build: Some(build.id) } }),
+        chain: None,
     }
 }
 
