@@ -12,7 +12,7 @@ use std::time::Duration;
 use bollard::ClientVersion;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as Bollard;
-use bollard::models::{ContainerInspectResponse, ContainerState};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptionsBuilder,
     KillContainerOptionsBuilder, StartContainerOptions,
@@ -192,11 +192,16 @@ impl Docker {
 
     /// Waits for a container whose streams have ended to be reported as stopped. Polling it is on purpose: the call
     /// that waits has no answer on Podman before the end, and would run into the client's time limit.
+    ///
+    /// Only what it calls its end is one: Podman says of a container that somebody is removing that it does not run
+    /// and has exit code 0, long before it has an exit code at all.
     async fn stopped(&self, id: &str) -> Result<ContainerState, EngineError> {
         let deadline = Instant::now() + GRACE;
         loop {
             match self.client.inspect_container(id, None).await {
-                Ok(ContainerInspectResponse { state: Some(state), .. }) if state.running == Some(false) => {
+                Ok(ContainerInspectResponse { state: Some(state), .. })
+                    if matches!(state.status, Some(Status::EXITED | Status::DEAD)) =>
+                {
                     return Ok(state);
                 }
                 // Podman calls a container that is just ending "stopped", a word Docker does not have.
