@@ -1,7 +1,12 @@
 //! The artifact store: every file the farm keeps, on the local disk, under the SHA-256 of its content.
 //!
 //! A file is written to `tmp/`, flushed, and renamed to `<first two digits>/<all 64 digits>`; so what has a name in the
-//! store is complete and never changes, and storing the same content twice stores it once.
+//! store is complete and never changes, and storing the same content twice stores it once. With a bucket [behind] the disk,
+//! the bucket has everything and the disk what was used last.
+
+mod behind;
+
+pub use behind::{fetch_all, key};
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -15,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
+use self::behind::Behind;
+use crate::bucket::BucketError;
 use crate::files::{At as _, FileError, blocking, ensure_dir, link_or_copy, sync_dir};
 
 /// Bytes read and hashed at a time.
@@ -26,6 +33,7 @@ const READ_ONLY: u32 = 0o444;
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     root: Arc<Path>,
+    behind: Option<Behind>,
 }
 
 /// What was stored.
@@ -63,6 +71,17 @@ pub enum ArtifactError {
     /// The store's own disk failed.
     #[error(transparent)]
     Disk(#[from] FileError),
+    /// The bucket behind the disk failed.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// The bucket has something else under an artifact's name.
+    #[error("what {place} has as artifact {digest} is something else; it is not used")]
+    Damaged {
+        /// The artifact.
+        digest: Digest,
+        /// The bucket.
+        place: String,
+    },
 }
 
 impl Artifacts {
@@ -85,7 +104,7 @@ impl Artifacts {
                 }
             }
         }
-        Ok(Self { root: dir.into() })
+        Ok(Self { root: dir.into(), behind: None })
     }
 
     /// Stores what a reader gives, hashing it on the way. Nothing is stored unless all of it arrived, is at most
@@ -93,8 +112,20 @@ impl Artifacts {
     ///
     /// # Errors
     /// [`ArtifactError::TooLarge`], [`ArtifactError::Mismatch`], [`ArtifactError::Interrupted`] when the reader fails,
-    /// [`ArtifactError::Disk`] when the store does.
+    /// [`ArtifactError::Disk`] and [`ArtifactError::Bucket`] when the store does.
     pub async fn put_stream(
+        &self,
+        reader: impl AsyncRead + Unpin + Send,
+        max_bytes: u64,
+        expected: Option<&Digest>,
+    ) -> Result<Stored, ArtifactError> {
+        let stored = self.keep(reader, max_bytes, expected).await?;
+        self.secure(&stored.digest).await?;
+        Ok(stored)
+    }
+
+    /// The same on the disk alone.
+    async fn keep(
         &self,
         mut reader: impl AsyncRead + Unpin + Send,
         max_bytes: u64,
@@ -134,12 +165,12 @@ impl Artifacts {
     /// Stores bytes the hub made itself.
     ///
     /// # Errors
-    /// [`ArtifactError::Disk`] when the store fails.
+    /// [`ArtifactError::Disk`] and [`ArtifactError::Bucket`] when the store fails.
     pub async fn put_bytes(&self, bytes: &[u8]) -> Result<Stored, ArtifactError> {
         self.put_stream(bytes, u64::MAX, None).await
     }
 
-    /// Where an artifact is, or would be.
+    /// Where an artifact is on this disk, or would be. With a bucket behind it, [`Self::local`] brings it there first.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.root.join(&digest.as_str()[..2]).join(digest.as_str())
@@ -148,46 +179,31 @@ impl Artifacts {
     /// Opens an artifact for reading.
     ///
     /// # Errors
-    /// [`ArtifactError::Missing`] when there is none.
+    /// [`ArtifactError::Missing`] when there is none; what [`Self::local`] says.
     pub async fn read(&self, digest: &Digest) -> Result<tokio::fs::File, ArtifactError> {
-        let path = self.path(digest);
+        let path = self.local(digest).await?;
         tokio::fs::File::open(&path).await.map_err(|error| missing_or("open", error, digest, &path))
     }
 
-    /// Is there such an artifact?
+    /// Is there such an artifact on this disk?
     #[must_use]
     pub fn contains(&self, digest: &Digest) -> bool {
         self.path(digest).is_file()
     }
 
-    /// An artifact's size in bytes.
-    ///
-    /// # Errors
-    /// [`ArtifactError::Missing`] when there is none.
-    pub fn size(&self, digest: &Digest) -> Result<u64, ArtifactError> {
-        let path = self.path(digest);
-        fs::metadata(&path)
-            .map(|meta| meta.len())
-            .map_err(|error| missing_or("look at", error, digest, &path))
-    }
-
     /// Gives an artifact a second name outside the store, `to`, which must not exist: a hard link, or a copy where `to`
-    /// is on another file system. It outlives the artifact's removal from the store.
+    /// is on another file system. It outlives the artifact's removal from the store. Call it where blocking is allowed.
     ///
     /// # Errors
-    /// [`ArtifactError::Missing`] when there is none, [`ArtifactError::Disk`] when `to` cannot be made.
+    /// [`ArtifactError::Missing`] when there is none, [`ArtifactError::Disk`] when `to` cannot be made; what [`Self::local`]
+    /// says.
     pub fn link_to(&self, digest: &Digest, to: &Path) -> Result<(), ArtifactError> {
-        if !self.contains(digest) {
-            return Err(ArtifactError::Missing(digest.clone()));
-        }
-        Ok(link_or_copy(&self.path(digest), to)?)
+        let path = self.local_now(digest)?;
+        Ok(link_or_copy(&path, to)?)
     }
 
-    /// Every artifact in the store, in no order.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn list(&self) -> Result<Vec<Digest>, FileError> {
+    /// Every artifact on this disk, in no order.
+    fn on_disk(&self) -> Result<Vec<Digest>, FileError> {
         let mut found = Vec::new();
         for shard in fs::read_dir(&self.root).at("list the directory", &self.root)? {
             let shard = shard.at("list the directory", &self.root)?.path();
@@ -202,14 +218,14 @@ impl Artifacts {
         Ok(found)
     }
 
-    /// How long ago the artifact was last stored; `None` when there is none.
+    /// How long ago the artifact was last stored on this disk; `None` when there is none.
     #[must_use]
     pub fn age(&self, digest: &Digest) -> Option<Duration> {
         let modified = fs::metadata(self.path(digest)).ok()?.modified().ok()?;
         Some(SystemTime::now().duration_since(modified).unwrap_or_default())
     }
 
-    /// Removes an artifact; says whether there was one. The caller knows that nothing in the ledger names it.
+    /// Removes an artifact from this disk; says whether there was one. The caller knows that nothing in the ledger names it.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -222,12 +238,8 @@ impl Artifacts {
         }
     }
 
-    /// Removes an artifact that was last stored at least `fresh` ago; says whether it did. The caller knows that nothing in the
-    /// ledger names it.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn remove_stale(&self, digest: &Digest, fresh: Duration) -> Result<bool, FileError> {
+    /// Removes an artifact from this disk that was last stored at least `fresh` ago; says whether it did.
+    fn remove_stale_here(&self, digest: &Digest, fresh: Duration) -> Result<bool, FileError> {
         let path = self.path(digest);
         let Ok(file) = File::open(&path) else { return Ok(false) };
         file.lock().at("lock", &path)?;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use farm::job::Patience;
 use serde::Deserialize;
 
+use crate::bucket::S3;
+
 /// A hub's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,6 +63,8 @@ pub struct Config {
     /// Milliseconds between two signs of life of any hub after which there was none to hear builders; leases that run out
     /// then do not count. The scheduler must know the same.
     pub hub_gap_ms: u64,
+    /// A bucket of an S3-compatible store that has the artifacts and what is published; the disk has all when there is none.
+    pub s3: Option<S3>,
     /// How long the farm waits for whom.
     pub patience: Patience,
 }
@@ -94,6 +98,7 @@ impl Default for Config {
             silent_ms: 15_000,
             pulse_ms: 3_000,
             hub_gap_ms: 15_000,
+            s3: None,
             patience: Patience::default(),
         }
     }

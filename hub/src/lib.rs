@@ -1,6 +1,7 @@
 //! Grange's web API and pages: intake of pushes, artifacts, repos, gate and promotion.
 
 pub mod artifacts;
+pub mod bucket;
 pub mod chains;
 pub mod closure;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod promotions;
 pub mod provenance;
 pub mod repos;
 pub mod rpms;
+pub mod shelf;
 pub mod signing;
 pub mod state;
 pub mod trace;

@@ -26,7 +26,7 @@ use crate::signing::publish::{DECISION, put};
 use crate::state::Hub;
 
 /// The folder of it, in a repo's pool and in each snapshot.
-const PROVENANCE: &str = "provenance";
+pub(crate) const PROVENANCE: &str = "provenance";
 
 /// Writes what the signer gave into the repo's pool, and lets a staged snapshot lead there. Doing it again changes nothing.
 ///
@@ -34,8 +34,7 @@ const PROVENANCE: &str = "provenance";
 /// When the disk fails.
 pub async fn publish(hub: &Hub, snapshot: &Snapshot, endorsement: &Endorsement, staged: &Path) -> Answer<()> {
     let pool = pool(hub, &snapshot.tag);
-    let target = format!("../../pool/{}/{PROVENANCE}", snapshot.tag);
-    let (id, staged) = (snapshot.id, staged.to_owned());
+    let (id, tag, staged) = (snapshot.id, snapshot.tag.clone(), staged.to_owned());
     let files: Vec<(String, String)> =
         endorsement.provenance.iter().map(|(nvr, envelope)| (file_name(nvr), envelope.clone())).collect();
     let needed: BTreeSet<String> = snapshot.members.iter().map(|member| file_name(&member.nvr)).collect();
@@ -44,15 +43,7 @@ pub async fn publish(hub: &Hub, snapshot: &Snapshot, endorsement: &Endorsement, 
         for (name, envelope) in &files {
             put(&pool.join(name), envelope.as_bytes())?;
         }
-        lead(&target, &staged.join(PROVENANCE))?;
-        for entry in fs::read_dir(&staged).at("list the directory", &staged)? {
-            let folder = entry.at("list the directory", &staged)?.path();
-            if folder.file_name().and_then(|name| name.to_str()).is_some_and(is_folder) {
-                for name in [DECISION, PROVENANCE] {
-                    lead(&format!("../{name}"), &folder.join(name))?;
-                }
-            }
-        }
+        lead_there(&tag, &staged)?;
         let mut there = BTreeSet::new();
         for entry in fs::read_dir(&pool).at("list the directory", &pool)? {
             there.extend(entry.at("list the directory", &pool)?.file_name().into_string());
@@ -62,6 +53,20 @@ pub async fn publish(hub: &Hub, snapshot: &Snapshot, endorsement: &Endorsement, 
     let missing = blocking(write).await.map_err(|error| Problem::Internal(error.into()))?;
     if missing > 0 {
         tracing::warn!(snapshot = %id, repo = snapshot.tag, builds = missing, "builds are published without their provenance");
+    }
+    Ok(())
+}
+
+/// Lets a staged snapshot lead to what its repo's pool has, from where it will be in the public tree.
+pub(crate) fn lead_there(tag: &str, staged: &Path) -> Result<(), FileError> {
+    lead(&format!("../../pool/{tag}/{PROVENANCE}"), &staged.join(PROVENANCE))?;
+    for entry in fs::read_dir(staged).at("list the directory", staged)? {
+        let folder = entry.at("list the directory", staged)?.path();
+        if folder.file_name().and_then(|name| name.to_str()).is_some_and(is_folder) {
+            for name in [DECISION, PROVENANCE] {
+                lead(&format!("../{name}"), &folder.join(name))?;
+            }
+        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use farm::wire::Bus;
 use tokio::sync::watch;
 
 use crate::artifacts::Artifacts;
+use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::external::Outside;
 use crate::files::{FileLock, lock_file};
@@ -26,10 +27,13 @@ use crate::repos::engine::Engine;
 use crate::repos::manifest;
 use crate::repos::metalink;
 use crate::repos::publish::SnapshotTree;
+use crate::shelf::Shelf;
 use crate::signing::Bell;
 
 /// Memory for what repos hold: several distributions' worth.
 const CLOSURES_BYTES: usize = 512 << 20;
+/// Bytes of a MiB.
+const MIB: u64 = 1 << 20;
 /// How long another hub may hold a lock for one step; a long one takes seconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,6 +65,8 @@ pub struct Inner {
     pub candidates: SnapshotTree,
     /// The public repos: buildlogs and production.
     pub public: SnapshotTree,
+    /// Where users fetch them, when that is a bucket.
+    pub shelf: Option<Shelf>,
     /// The secret the hub gives to the hooks of its own repos.
     pub hook_token: String,
     /// The secret that hooks on other git servers show.
@@ -121,7 +127,29 @@ impl Hub {
                 "mirrors: `{bad}` is no address of a mirror; write it as https://mirror.example.org/grange"
             );
         }
+        if let Some(url) = config.s3.as_ref().and_then(|place| place.public_url.as_ref())
+            && !metalink::is_base(url)
+        {
+            anyhow::bail!(
+                "hub.s3: public_url `{url}` is no address; write it as https://s3.example.org/bucket/public"
+            );
+        }
         let artifacts = Artifacts::open(&data.join("artifacts")).context("cannot open the artifact store")?;
+        let bucket = match &config.s3 {
+            Some(place) => Some((Bucket::open(place)?, place)),
+            None => None,
+        };
+        let artifacts = match &bucket {
+            Some((bucket, place)) => artifacts.behind(bucket.clone(), place.cache_mb.saturating_mul(MIB)),
+            None => artifacts,
+        };
+        let public =
+            SnapshotTree::open(&data.join("public"), &artifacts).context("cannot open the public repos")?;
+        let shelf = bucket.map(|(bucket, place)| {
+            Shelf::new(bucket, &artifacts, public.root(), place.public_url.as_deref())
+        });
+        let only_there = config.s3.as_ref().is_some_and(|place| !place.local_packages);
+        let public = if only_there { public.without_packages() } else { public };
         let closures = crate::closure::Cache::new(CLOSURES_BYTES);
         Ok(Hub(Arc::new(Inner {
             engine: Engine::open(&data.join("repos"), &artifacts)
@@ -133,8 +161,8 @@ impl Hub {
             staging: data.join("staging"),
             candidates: SnapshotTree::open(&data.join("candidate"), &artifacts)
                 .context("cannot open the candidate repos")?,
-            public: SnapshotTree::open(&data.join("public"), &artifacts)
-                .context("cannot open the public repos")?,
+            public,
+            shelf,
             artifacts,
             hook_token: kept_secret(&data.join("hook-token")).context("cannot keep the hooks' secret")?,
             foreign_hook_token,

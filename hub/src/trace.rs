@@ -13,6 +13,7 @@ use farm::ledger::{Publication, Tx};
 use farm::provenance;
 use farm::sig::Stage;
 use farm::trace::{Shown, Trace};
+use tokio::io::AsyncReadExt as _;
 
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -89,10 +90,12 @@ async fn installed(hub: &Hub, facts: &provenance::Facts) -> BTreeMap<Arch, usize
     let mut counts = BTreeMap::new();
     for (job, made) in facts.jobs.iter().filter(|(job, _)| job.kind == JobKind::Build) {
         let Some(lock) = made.iter().find(|made| made.name == LOCK_FILE) else { continue };
-        if hub.artifacts.size(&lock.digest).map_or(true, |size| size > LARGEST_LOCK) {
+        let Ok(file) = hub.artifacts.read(&lock.digest).await else { continue };
+        let mut bytes = Vec::new();
+        let most = LARGEST_LOCK.saturating_add(1);
+        if file.take(most).read_to_end(&mut bytes).await.is_err() || bytes.len() as u64 == most {
             continue;
         }
-        let Ok(bytes) = tokio::fs::read(hub.artifacts.path(&lock.digest)).await else { continue };
         if let Ok(Counted { packages }) = serde_json::from_slice(&bytes) {
             counts.insert(job.arch, packages.len());
         }

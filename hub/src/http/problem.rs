@@ -73,6 +73,9 @@ pub(super) fn of_artifact(error: ArtifactError) -> Problem {
             Problem::invalid(format!("the body did not arrive: {cause}"), "send it again, whole")
         }
         ArtifactError::Missing(_) => Problem::NotFound { what: error.to_string() },
-        ArtifactError::Disk(_) => Problem::Internal(error.into()),
+        ArtifactError::Bucket(_) => {
+            Problem::unavailable(error.to_string(), "try again; an operator sees to the store if this lasts")
+        }
+        ArtifactError::Damaged { .. } | ArtifactError::Disk(_) => Problem::Internal(error.into()),
     }
 }

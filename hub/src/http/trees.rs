@@ -13,6 +13,7 @@ use tower_http::services::ServeFile;
 use super::pages::{self, Page};
 use crate::files::blocking;
 use crate::problem::{Answer, Problem};
+use crate::shelf::{Leads, Shelf};
 use crate::state::Hub;
 
 /// Entries of a folder that are shown.
@@ -32,7 +33,44 @@ struct Entry {
 
 /// What is published.
 pub(super) async fn public(State(hub): State<Hub>, request: Request) -> Result<Response, Page> {
-    serve(hub.public.root().to_owned(), request).await.map_err(Page)
+    let shelved = match &hub.shelf {
+        Some(shelf) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            from_shelf(shelf, request.uri().path().to_owned()).await.map_err(Page)?
+        }
+        Some(_) | None => None,
+    };
+    match shelved {
+        Some(Shelved::Elsewhere(response)) => Ok(response),
+        Some(Shelved::Package(file)) => serve_file(file, request, false).await.map_err(Page),
+        None => serve(hub.public.root().to_owned(), request).await.map_err(Page),
+    }
+}
+
+enum Shelved {
+    /// The answer sends the caller there.
+    Elsewhere(Response),
+    /// A package that was brought here.
+    Package(PathBuf),
+}
+
+/// Where what is asked for is, when it is not in the tree on the disk that users get it from.
+async fn from_shelf(shelf: &Shelf, asked: String) -> Answer<Option<Shelved>> {
+    let Some(path) = inner_path(&asked) else { return Ok(None) };
+    match shelf.leads(&path).await? {
+        Leads::Elsewhere(address) => {
+            let mut response = Redirect::temporary(&address).into_response();
+            if !path.starts_with("snap") {
+                // What it leads to is another thing after the pointer has moved.
+                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            }
+            Ok(Some(Shelved::Elsewhere(response)))
+        }
+        Leads::Package(digest) => {
+            let file = shelf.package(&digest).await.map_err(super::problem::of_artifact)?;
+            Ok(Some(Shelved::Package(file)))
+        }
+        Leads::Here => Ok(None),
+    }
 }
 
 /// What is built and not published: for builds and tests.
@@ -40,7 +78,7 @@ pub(super) async fn candidate(State(hub): State<Hub>, request: Request) -> Resul
     serve(hub.candidates.root().to_owned(), request).await.map_err(Page)
 }
 
-async fn serve(root: PathBuf, mut request: Request) -> Answer<Response> {
+async fn serve(root: PathBuf, request: Request) -> Answer<Response> {
     let asked = request.uri().path().to_owned();
     let missing = || Problem::NotFound { what: format!("there is nothing at {asked}") };
     let inner = inner_path(&asked).ok_or_else(missing)?;
@@ -56,7 +94,11 @@ async fn serve(root: PathBuf, mut request: Request) -> Answer<Response> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return Ok(StatusCode::METHOD_NOT_ALLOWED.into_response());
     }
-    let moves = is_moving(&inner);
+    serve_file(place, request, is_moving(&inner)).await
+}
+
+/// A file of the disk. `moves` says whether another one is at its address after a pointer has moved.
+async fn serve_file(place: PathBuf, mut request: Request, moves: bool) -> Answer<Response> {
     if moves {
         // Two snapshots may have been made within one second: its time says nothing about what a pointer shows.
         request.headers_mut().remove(header::IF_MODIFIED_SINCE);

@@ -1,5 +1,6 @@
 //! What people and pushes ask for becomes requests: each in one transaction, each answered with the request's id.
 
+use anyhow::Context as _;
 use farm::arch::Arch;
 use farm::chain::Link;
 use farm::ids::RequestId;
@@ -12,6 +13,7 @@ use farm::sig::{Community, Project, Role};
 use farm::stamp::Stamp;
 
 use super::source::{Commit, Prepared, locate, prepare};
+use crate::artifacts::ArtifactError;
 use crate::keeper::{cancel_in, class_of, tell};
 use crate::present::easiest_first;
 use crate::problem::{Answer, Problem};
@@ -46,6 +48,15 @@ pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answ
     Ok(request.id)
 }
 
+/// Is a source RPM in the store, and can it be had from there?
+async fn is_stored(hub: &Hub, srpm: &Input) -> Answer<bool> {
+    match hub.artifacts.local(&srpm.digest).await {
+        Ok(_) => Ok(true),
+        Err(ArtifactError::Missing(_)) => Ok(false),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot read a source RPM").into()),
+    }
+}
+
 /// A scratch build of a source RPM that is in the artifact store.
 ///
 /// # Errors
@@ -53,7 +64,7 @@ pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answ
 pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: Input) -> Answer<RequestId> {
     let community = hub.community().await?;
     let project = target(&community, target_name)?;
-    let path = hub.artifacts.path(&srpm.digest);
+    let path = hub.artifacts.local(&srpm.digest).await.context("cannot read what was stored just now")?;
     let read = super::source::blocking(move || {
         rpms::read_srpm(&path).map_err(|error| {
             Problem::invalid(error.to_string(), "send a source RPM, as `rpmbuild -bs` makes it")
@@ -119,7 +130,7 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
             let prepared = prepare(hub, &commit).await?;
             draft.for_commit(hub, easiest(hub, project).await?, &commit, prepared)
         }
-        Source::Srpm { srpm } if !is_expired(&old, hub.now()) && hub.artifacts.contains(&srpm.digest) => {
+        Source::Srpm { srpm } if !is_expired(&old, hub.now()) && is_stored(hub, srpm).await? => {
             (draft.request(hub, &old.package, Source::Srpm { srpm: srpm.clone() }, None), None)
         }
         Source::Srpm { .. } => {

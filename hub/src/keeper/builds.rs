@@ -142,7 +142,7 @@ pub(super) async fn source_rpm(hub: &Hub, request: &Request, jobs: &[Job]) -> An
 
 /// Reads a source RPM from the artifact store.
 pub(super) async fn read_source(hub: &Hub, srpm: &Input) -> Answer<Result<rpms::Srpm, String>> {
-    let path = hub.artifacts.path(&srpm.digest);
+    let path = hub.artifacts.local(&srpm.digest).await.context("cannot read a source RPM")?;
     let read = tokio::task::spawn_blocking(move || rpms::read_srpm(&path))
         .await
         .context("the task that reads a source RPM ended early")?;
@@ -270,7 +270,7 @@ async fn provides_by_spec(hub: &Hub, jobs: &[Job]) -> Answer<BTreeSet<String>> {
     let Some(file) = files.into_iter().find(|file| file.name == chain::PROVIDES_FILE) else {
         return Ok(BTreeSet::new());
     };
-    let content = tokio::fs::File::open(hub.artifacts.path(&file.digest)).await?;
+    let content = hub.artifacts.read(&file.digest).await.context("cannot read what a spec provides")?;
     let mut text = Vec::new();
     content.take(chain::PROVIDES_BYTES).read_to_end(&mut text).await?;
     Ok(chain::provided_names(&String::from_utf8_lossy(&text)))

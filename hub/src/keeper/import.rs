@@ -201,7 +201,8 @@ async fn read_built(
     file: &Artifact,
     source_name: &str,
 ) -> Answer<Result<ReadRpm, String>> {
-    let (path, arch) = (hub.artifacts.path(&file.digest), job.arch);
+    let path = hub.artifacts.local(&file.digest).await.context("cannot read an RPM that was built")?;
+    let arch = job.arch;
     let read = tokio::task::spawn_blocking(move || rpms::read_rpm(&path, Some(arch)))
         .await
         .context("the task that reads an RPM ended early")?;

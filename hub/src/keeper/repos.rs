@@ -11,6 +11,7 @@ use farm::snapshot::{Member, Snapshot};
 use super::Progress;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, ComposeError};
+use crate::signing;
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
@@ -38,8 +39,15 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     }
     let repos = hub.db.read().await?.repos().await?;
     for repo in repos {
+        let what = format!("the tree of {}", repo.tag);
+        if !hub.troubles.may_try(&what, repo.revision, Instant::now()) {
+            continue;
+        }
         if let Err(problem) = follow_pointer(hub, &repo.tag).await {
+            hub.troubles.failed(&what, repo.revision, Instant::now(), &problem);
             tracing::info_span!("keeper", repo = repo.tag).in_scope(|| super::log("a repo's tree", &problem));
+        } else {
+            hub.troubles.well(&what);
         }
     }
     Ok(progress)
@@ -88,6 +96,9 @@ pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
         must_be_published(&mut tx, &repo, current).await?;
     }
     drop(tx);
+    if !tree.contains(current) {
+        bring_back(hub, tag, current).await?;
+    }
     let shown = if is_candidate {
         tree.enter(tag, current, &hub.staging.join(current.to_string())).await
     } else {
@@ -109,6 +120,33 @@ async fn must_be_published(tx: &mut Tx, repo: &Repo, current: SnapshotId) -> Ans
         repo.tag,
         repo.revision
     )))
+}
+
+/// Makes anew what a repo shows and a disk that was lost had: a candidate repo of its builds, a public one from the bucket.
+/// Does nothing where that cannot be: then there is nothing to show.
+async fn bring_back(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
+    let mut tx = hub.db.read().await?;
+    let community = tx.community().await?;
+    let Some((project, stage)) = community.tag(tag) else { return Ok(()) };
+    if stage == Stage::Candidate {
+        if hub.staging.join(id.to_string()).is_dir() {
+            return Ok(());
+        }
+        let Some(snapshot) = tx.snapshot(id).await? else { return Ok(()) };
+        drop(tx);
+        let composed = compose(hub, &snapshot, project).await?;
+        return composed.map_err(|why| Problem::Internal(anyhow::anyhow!("{tag} cannot be made anew: {why}")));
+    }
+    let (Some(shelf), Some(endorsement)) = (&hub.shelf, tx.endorsement(id).await?) else { return Ok(()) };
+    drop(tx);
+    let signed = endorsement.folders.into_iter().map(|(folder, metadata)| (folder, metadata.repomd)).collect();
+    let staged = hub.staging.join(compose::public_name(id));
+    let context = || format!("cannot bring snapshot {id} of {tag} back from the bucket");
+    shelf.recall(tag, id, &signed, &staged).await.with_context(context)?;
+    hub.public.readmit(project, stage, id, &staged).await.with_context(context)?;
+    signing::publish::keys(hub).await?;
+    tracing::info!(snapshot = %id, repo = tag, "a repo was brought back from the bucket");
+    Ok(())
 }
 
 /// Removes a snapshot from the staging folder, as far as that goes.

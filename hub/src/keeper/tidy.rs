@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::prune::prune;
 use crate::intake;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::state::Hub;
 
 /// How long a blob may be stored before it is noted in the ledger; also the time between two looks for blobs that never
@@ -31,6 +31,9 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
             swept = Some(Instant::now());
             if let Err(problem) = sweep_blobs(hub, FRESH).await {
                 super::log("blobs nothing needs", &problem);
+            }
+            if let Err(problem) = mind_bucket(hub).await {
+                super::log("the bucket", &problem);
             }
             if let Err(problem) = prune(hub).await {
                 super::log("old snapshots", &problem);
@@ -61,21 +64,31 @@ pub(super) async fn expire(hub: &Hub) -> Answer<()> {
 /// Removes blobs nothing in the ledger needs: what expired, and what was stored for something that then came to nothing.
 /// What was stored a moment ago may be about to be noted and stays.
 pub(super) async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
-    let store = hub.artifacts.clone();
-    let blobs = tokio::task::spawn_blocking(move || store.list())
-        .await
-        .context("the task that lists blobs ended early")?;
-    let blobs = blobs.map_err(|error| Problem::Internal(error.into()))?;
-    for digest in blobs {
+    for digest in hub.artifacts.list().await.context("cannot list what is stored")? {
         if hub.db.read().await?.is_held(&digest).await? {
             continue;
         }
         // Once more where nobody can note it meanwhile.
         let mut tx = hub.db.write().await?;
         if !tx.is_held(&digest).await? {
-            hub.artifacts.remove_stale(&digest, fresh).map_err(|error| Problem::Internal(error.into()))?;
+            hub.artifacts.remove_stale(&digest, fresh).await.context("cannot remove what nothing needs")?;
         }
         tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Brings into the bucket, if there is one, what only the disk has and the ledger needs; and removes from the disk what it has
+/// too much of.
+async fn mind_bucket(hub: &Hub) -> Answer<()> {
+    for digest in hub.artifacts.only_here().await.context("cannot compare disk and bucket")? {
+        if hub.db.read().await?.is_held(&digest).await? {
+            hub.artifacts.secure(&digest).await.context("cannot bring into the bucket what the disk has")?;
+        }
+    }
+    let removed = hub.artifacts.trim(FRESH).await.context("cannot remove from the disk what the bucket has")?;
+    if removed > 0 {
+        tracing::info!(files = removed, "artifacts that were not used for long are in the bucket alone");
     }
     Ok(())
 }

@@ -182,7 +182,8 @@ async fn suite_of(hub: &Hub, member: &Member, suite: &str) -> Answer<Option<suit
     let Some(request) = tx.request(build.request).await? else { return Ok(None) };
     drop(tx);
     let Source::Git { tree: Some(tree), .. } = &request.source else { return Ok(None) };
-    let path = hub.artifacts.path(&tree.digest);
+    let path = hub.artifacts.local(&tree.digest).await;
+    let path = path.with_context(|| format!("cannot read the tree of {}", member.nvr))?;
     let folder = format!("tests/{suite}");
     let found = tokio::task::spawn_blocking(move || suites::folder_of(&std::fs::read(path)?, &folder))
         .await

@@ -20,7 +20,9 @@ use super::engine::{Entry, Written};
 use crate::files::{At as _, FileError};
 
 /// The folder of a snapshot that has the manifests of the others.
-const MANIFESTS: &str = "manifests";
+pub(crate) const MANIFESTS: &str = "manifests";
+/// The folder of a repo's folder that has the packages.
+pub(crate) const PACKAGES: &str = "Packages";
 /// What a manifest begins with. The snapshot's id follows.
 const FORMAT: &str = "grange-manifest 1 ";
 /// Bytes of the line of a package with a name of usual length.
@@ -83,7 +85,7 @@ pub fn is_folder(text: &str) -> bool {
 /// Is this the path of a package, rather than of metadata?
 #[must_use]
 pub fn is_package(path: &str) -> bool {
-    path.starts_with("Packages/")
+    path.strip_prefix(PACKAGES).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Where a file of a snapshot is on the disk. `None` when the folder or the path is none a snapshot could have, so that

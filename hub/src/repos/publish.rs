@@ -43,7 +43,8 @@ const PARTIAL: &str = "partial";
 #[derive(Debug, Clone)]
 pub struct SnapshotTree {
     root: Arc<Path>,
-    artifacts: Artifacts,
+    /// What has the packages; `None` when they are not in the tree.
+    artifacts: Option<Artifacts>,
 }
 
 impl SnapshotTree {
@@ -54,7 +55,13 @@ impl SnapshotTree {
     pub fn open(root: &Path, artifacts: &Artifacts) -> Result<Self, FileError> {
         ensure_dir(&root.join("snap"))?;
         ensure_dir(&root.join("live"))?;
-        Ok(Self { root: root.into(), artifacts: artifacts.clone() })
+        Ok(Self { root: root.into(), artifacts: Some(artifacts.clone()) })
+    }
+
+    /// The same tree, to which packages are not brought from now on: they can be fetched elsewhere.
+    #[must_use]
+    pub fn without_packages(self) -> Self {
+        Self { artifacts: None, ..self }
     }
 
     /// Its root, to be served to whom it is for.
@@ -130,6 +137,27 @@ impl SnapshotTree {
         .await
     }
 
+    /// Brings a snapshot back that was in the tree before, and is what the ledger's pointer shows. `staged` is where it is,
+    /// without its packages. [`Self::follow`] makes it live again.
+    ///
+    /// # Errors
+    /// [`PublishError`]; users see nothing of it then.
+    pub async fn readmit(
+        &self,
+        project: &Project,
+        stage: Stage,
+        id: SnapshotId,
+        staged: &Path,
+    ) -> Result<(), PublishError> {
+        let (tree, project, staged) = (self.clone(), project.clone(), staged.to_owned());
+        blocking(move || {
+            let _lock = tree.lock()?;
+            tree.bring(&project.tag(stage), id, &staged)?;
+            Ok(tree.link_public_paths(id, &project, stage)?)
+        })
+        .await
+    }
+
     /// Makes a tag point to a snapshot that is in the tree already, and so was approved before: what is live on disk follows
     /// the ledger's pointer.
     ///
@@ -186,7 +214,7 @@ impl SnapshotTree {
         }
         let live = self.live(tag).filter(|live| self.contains(*live)).map(|live| (live, self.dir(live)));
         let base = live.as_ref().map(|(id, dir)| Place { id: *id, dir });
-        let mut changed = pool::stock(&self.root, &self.artifacts, tag, Place { id, dir: place }, base)?;
+        let mut changed = pool::stock(&self.root, self.artifacts.as_ref(), tag, Place { id, dir: place }, base)?;
         tracing::trace!(target: "steps", "{tag}: its packages are in the pool");
         if !dir.is_dir() {
             match fs::rename(staged, &dir) {

@@ -73,7 +73,7 @@ pub async fn must_be_wanted(hub: &Hub, tx: &mut Tx, upload: &SignedUpload) -> An
 pub async fn package(hub: &Hub, upload: &SignedUpload, stored: &Stored) -> Answer<()> {
     let key = must_be_wanted(hub, &mut hub.db.read().await?, upload).await?;
     let public = public_key(&key)?;
-    let path = hub.artifacts.path(&stored.digest);
+    let path = hub.artifacts.local(&stored.digest).await.context("cannot read what was stored just now")?;
     let read = blocking(move || read_signed(&path, &[public])).await;
     let read =
         read.map_err(|error| Problem::invalid(error.to_string(), "sign it with the key that is named"))?;

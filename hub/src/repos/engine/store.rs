@@ -1,5 +1,6 @@
 //! Fragments on disk: each made once, at `<root>/<first two digits>/<SHA-256 of the file>`.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use farm::digest::Digest;
 use super::EngineError;
 use super::fragment::Fragment;
 use super::sealed::{self, Sealed};
-use crate::artifacts::Artifacts;
+use crate::artifacts::{ArtifactError, Artifacts};
 use crate::files::{At as _, FileError};
 use crate::rpms::{RpmError, read_front};
 
@@ -84,11 +85,13 @@ impl Store {
     /// When the disk refuses.
     pub(super) fn tidy(&self) -> Result<usize, FileError> {
         let mut gone = 0;
+        let stored = self.artifacts.list_now().map_err(|error| unfetched(&self.root, error))?;
+        let stored: HashSet<Digest> = stored.into_iter().collect();
         for path in files_below(&self.root)? {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
             // A writer may be at work on a file that has no such name yet.
             let forlorn = || sealed::unused_for(&path).is_some_and(|unused| unused > LONGEST_WRITE);
-            if digest.map_or_else(forlorn, |digest| !self.artifacts.contains(&digest)) {
+            if digest.map_or_else(forlorn, |digest| !stored.contains(&digest)) {
                 remove(&path)?;
                 gone += 1;
             }
@@ -101,7 +104,10 @@ impl Store {
     }
 
     fn make(&self, digest: &Digest) -> Result<Fragment, EngineError> {
-        let path = self.artifacts.path(digest);
+        let path = self.artifacts.local_now(digest).map_err(|error| match error {
+            ArtifactError::Missing(digest) => EngineError::Missing(digest),
+            error => EngineError::Disk(unfetched(&self.artifacts.path(digest), error)),
+        })?;
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(EngineError::Missing(digest.clone()));
@@ -116,6 +122,10 @@ impl Store {
         let front = read_front(&mut BufReader::new(file)).map_err(unreadable)?;
         Fragment::of(&front, digest, size).map_err(unreadable)
     }
+}
+
+fn unfetched(path: &Path, error: ArtifactError) -> FileError {
+    FileError { doing: "have what belongs at", path: path.to_owned(), source: std::io::Error::other(error) }
 }
 
 /// The files in the folders of `root`; none when there is no such folder.

@@ -16,11 +16,10 @@ use farm::ids::SnapshotId;
 use super::{PublishError, names_in};
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::files::{At as _, FileError, sync_all};
-use crate::repos::manifest::{self, Listed, Listing, ManifestError, is_folder, is_package};
+use crate::repos::manifest::{self, Listed, Listing, ManifestError, PACKAGES, is_folder, is_package};
 
-/// The folder of a tree that has the packages, and that of a repo's folder.
+/// The folder of a tree that has the packages.
 const POOL: &str = "pool";
-const PACKAGES: &str = "Packages";
 /// More directories than this are not flushed one by one, but with everything on the file system.
 const FLUSHED_SINGLY: usize = 64;
 
@@ -33,10 +32,10 @@ pub(super) struct Place<'a> {
 
 /// Puts into the pool of a tag what a composed snapshot has and `base`, which is in the tree, has not; and lets the snapshot
 /// lead there. Gives the directories that are then to be [flushed](flush), but for the snapshot's own. Doing it again changes
-/// nothing.
+/// nothing. Without `artifacts` the packages are somewhere else.
 pub(super) fn stock(
     root: &Path,
-    artifacts: &Artifacts,
+    artifacts: Option<&Artifacts>,
     tag: &str,
     staged: Place<'_>,
     base: Option<Place<'_>>,
@@ -54,7 +53,8 @@ pub(super) fn stock(
             Some(before) => listing.not_in(before).collect(),
             None => listing.files().collect(),
         };
-        for listed in new.into_iter().filter(|listed| is_package(listed.path)) {
+        let new = new.into_iter().filter(|listed| is_package(listed.path));
+        for (listed, artifacts) in new.filter_map(|listed| Some((listed, artifacts?))) {
             let digest = listed.digest().ok_or_else(|| damaged(staged.dir, &folder))?;
             add(artifacts, &digest, &pool.join(listed.path), root, &mut changed)?;
             tracing::trace!(target: "steps", "{tag}: a package is in the pool");

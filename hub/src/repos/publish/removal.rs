@@ -60,6 +60,14 @@ impl SnapshotTree {
         .await
     }
 
+    /// The tag whose packages a snapshot has; `None` when it is not there, or has none.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn tag_of(&self, id: SnapshotId) -> Result<Option<String>, FileError> {
+        pool::tag_of(&self.dir(id))
+    }
+
     /// When a snapshot was last shown, if it ever was and is not now; else when it was made. `None` when it is not there.
     #[must_use]
     pub fn touched(&self, id: SnapshotId) -> Option<Stamp> {

@@ -84,7 +84,7 @@ async fn publishing_goes_on_after_a_crash_between_any_two_steps() {
         let public = farm.public.clone();
         if steps == 4 {
             let staged = Place { id: snapshot.id, dir: &staged };
-            pool::stock(public.root(), &farm.bench.artifacts, &snapshot.tag, staged, None).unwrap();
+            pool::stock(public.root(), Some(&farm.bench.artifacts), &snapshot.tag, staged, None).unwrap();
         } else if steps > 0 {
             public.bring(&snapshot.tag, snapshot.id, &staged).unwrap();
         }
@@ -300,7 +300,7 @@ async fn a_removal_that_was_broken_off_anywhere_is_finished_by_the_next() {
             4 => {
                 let (snapshot, staged) = farm.composed(stage, base.as_ref(), "4").await;
                 let staged = Place { id: snapshot.id, dir: &staged };
-                pool::stock(public.root(), &farm.bench.artifacts, &tag, staged, None).unwrap();
+                pool::stock(public.root(), Some(&farm.bench.artifacts), &tag, staged, None).unwrap();
                 fs::create_dir(public.root().join(format!("snap/{}.partial", snapshot.id))).unwrap();
                 assert_eq!(packages_below(&pool).len(), 16);
             }
