@@ -6,7 +6,7 @@
 
 mod behind;
 
-pub use behind::{fetch_all, key};
+pub use behind::key;
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use farm::digest::Digest;
 use farm::stamp::Stamp;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, WriteMultipart};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::task::JoinSet;
 use tokio_util::io::StreamReader;
 
 pub use error::BucketError;
@@ -135,7 +136,10 @@ impl Bucket {
     ///
     /// # Errors
     /// [`BucketError`]; what goes wrong later is an error of the reader.
-    pub async fn read(&self, key: &str) -> Result<Option<impl AsyncRead + Unpin + Send + use<>>, BucketError> {
+    pub async fn read(
+        &self,
+        key: &str,
+    ) -> Result<Option<impl AsyncRead + Unpin + Send + use<>>, BucketError> {
         let found = match self.store.get(&self.path(key)?).await {
             Ok(found) => found,
             Err(Error::NotFound { .. }) => return Ok(None),
@@ -211,11 +215,32 @@ impl Bucket {
 ///
 /// # Errors
 /// The first.
-pub(crate) async fn each<T, E, F: Future<Output = Result<(), E>>>(
-    all: impl IntoIterator<Item = T>,
-    work: impl Fn(T) -> F,
-) -> Result<(), E> {
+pub(crate) async fn each<T, E, F>(all: Vec<T>, work: impl Fn(T) -> F) -> Result<(), E>
+where
+    E: Send + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+{
     /// Calls to the store at a time.
     const AT_ONCE: usize = 8;
-    futures_util::stream::iter(all).map(work).buffer_unordered(AT_ONCE).try_collect().await
+    let mut running = JoinSet::new();
+    for one in all {
+        if running.len() >= AT_ONCE {
+            next_of(&mut running).await?;
+        }
+        running.spawn(work(one));
+    }
+    while !running.is_empty() {
+        next_of(&mut running).await?;
+    }
+    Ok(())
+}
+
+async fn next_of<E: Send + 'static>(running: &mut JoinSet<Result<(), E>>) -> Result<(), E> {
+    match running.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down and will not poll this task again.
+        Some(Err(_)) => std::future::pending().await,
+        None => Ok(()),
+    }
 }

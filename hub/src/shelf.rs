@@ -94,7 +94,7 @@ impl Shelf {
         let Files { claims, packages, statements, rest } =
             blocking(move || Files::of(&root, &name, id)).await?;
         // First what says which packages it needs, so that nobody removes them.
-        each(&claims, async |file| self.put(file).await).await?;
+        self.put_all(claims).await?;
         let there: HashMap<String, u64> = self
             .bucket
             .list(&format!("{PUBLIC}/pool/{tag}"))
@@ -102,11 +102,23 @@ impl Shelf {
             .into_iter()
             .map(|object| (object.key, object.size))
             .collect();
-        let missing = packages.iter().filter(|package| there.get(&package.key) != Some(&package.size));
-        each(missing, async |package| self.put_package(&package.key, &package.digest).await).await?;
-        let missing = statements.iter().filter(|file| there.get(&file.key) != Some(&file.size));
-        each(missing, async |file| self.put(file).await).await?;
-        each(&rest, async |file| self.put(file).await).await
+        let missing = packages.into_iter().filter(|package| there.get(&package.key) != Some(&package.size));
+        each(missing.collect(), |package| {
+            let shelf = self.clone();
+            async move { shelf.put_package(&package.key, &package.digest).await }
+        })
+        .await?;
+        let missing = statements.into_iter().filter(|file| there.get(&file.key) != Some(&file.size));
+        self.put_all(missing.collect()).await?;
+        self.put_all(rest).await
+    }
+
+    async fn put_all(&self, files: Vec<Shelved<PathBuf>>) -> Result<(), ShelfError> {
+        each(files, |file| {
+            let shelf = self.clone();
+            async move { shelf.put(&file).await }
+        })
+        .await
     }
 
     /// Puts a file there, unless just that is there.

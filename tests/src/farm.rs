@@ -56,6 +56,12 @@ pub struct Options {
     pub outside_ms: u64,
     /// What the line is like between users and the farm; they are on the same machine when `None`.
     pub line: Option<Weather>,
+    /// The folder of the signer's keys; a new one when `None`.
+    pub keys: Option<PathBuf>,
+    /// Hours for which what a public repo does not show any more can be fetched.
+    pub keep_public_hours: u64,
+    /// A bucket for artifacts and what is published.
+    pub s3: Option<hub::bucket::S3>,
 }
 
 /// Bits of the RSA keys in stories.
@@ -75,6 +81,9 @@ impl Default for Options {
             file_repos: Vec::new(),
             outside_ms: 900_000,
             line: None,
+            keys: None,
+            keep_public_hours: 72,
+            s3: None,
         }
     }
 }
@@ -193,6 +202,9 @@ impl Farm {
             recheck_ms: options.recheck_ms,
             file_repos: options.file_repos.clone(),
             outside_ms: options.outside_ms,
+            keep_public_hours: options.keep_public_hours,
+            mirror_lag_hours: 0,
+            s3: options.s3,
             patience: patience.clone(),
             ..Default::default()
         };
@@ -223,7 +235,7 @@ impl Farm {
             presence_ms: 200,
             ..Default::default()
         };
-        let signer = signer(&db, &hub, &url, &scratch.path().join("keys"));
+        let signer = signer(&db, &hub, &url, &options.keys.unwrap_or_else(|| scratch.path().join("keys")));
         let scheduler_config = scheduler::Config { tick_ms: 100, patience, ..Default::default() };
         let roles = vec![
             tokio::spawn(hub::run(hub, listener, stopped.clone())),

@@ -24,11 +24,16 @@ pub(crate) struct Checked {
     pub(crate) git_repos: usize,
 }
 
-/// Every file of the artifact store is there.
-pub(super) fn artifacts(data: &Path, held: &BTreeSet<Digest>) -> anyhow::Result<usize> {
+/// Every file of the artifact store is there, or among those that are `stored` elsewhere.
+pub(super) fn artifacts(
+    data: &Path,
+    held: &BTreeSet<Digest>,
+    stored: &BTreeSet<Digest>,
+) -> anyhow::Result<usize> {
     let artifacts = data.join("artifacts");
     let missing: Vec<String> = held
         .iter()
+        .filter(|digest| !stored.contains(digest))
         .filter(|digest| !artifacts.join(&digest.as_str()[..2]).join(digest.as_str()).is_file())
         .map(ToString::to_string)
         .collect();
@@ -39,16 +44,21 @@ pub(super) fn artifacts(data: &Path, held: &BTreeSet<Digest>) -> anyhow::Result<
     Ok(held.len())
 }
 
-/// Every snapshot that a repo points to is on the disk, and whole.
-pub(super) fn snapshots(data: &Path, repos: &[Repo]) -> anyhow::Result<usize> {
+/// Every snapshot that a repo points to is on the disk, and whole; or, where snapshots are elsewhere too, whole but for its
+/// packages, if it is on the disk: a hub brings back what is not.
+pub(super) fn snapshots(data: &Path, repos: &[Repo], is_elsewhere: bool) -> anyhow::Result<usize> {
     let mut broken = Vec::new();
     let mut whole = 0;
     for (tag, id) in repos.iter().filter_map(|repo| repo.current.map(|id| (&repo.tag, id))) {
         let Some(place) = place_of(data, id) else {
+            if is_elsewhere {
+                continue;
+            }
             broken.push(format!("{tag}: snapshot {id} is nowhere"));
             continue;
         };
-        let missing = missing_in(&place, id).with_context(|| format!("cannot check {}", place.display()))?;
+        let missing = missing_in(&place, id, is_elsewhere)
+            .with_context(|| format!("cannot check {}", place.display()))?;
         if missing.is_empty() {
             whole += 1;
         } else {
@@ -73,14 +83,16 @@ fn place_of(data: &Path, id: SnapshotId) -> Option<PathBuf> {
 }
 
 /// The files of a snapshot's manifests that are not there, or not in their size.
-fn missing_in(snapshot: &Path, id: SnapshotId) -> anyhow::Result<Vec<String>> {
+fn missing_in(snapshot: &Path, id: SnapshotId, is_elsewhere: bool) -> anyhow::Result<Vec<String>> {
     let folders = manifest::folders_of(snapshot)?;
     if folders.is_empty() {
         return Ok(vec!["its manifests".to_owned()]);
     }
     let mut missing = Vec::new();
     for folder in folders {
-        for listed in Listing::read(snapshot, id, &folder)?.files() {
+        let listing = Listing::read(snapshot, id, &folder)?;
+        let looked_at = |path| !(is_elsewhere && manifest::is_package(path));
+        for listed in listing.files().filter(|listed| looked_at(listed.path)) {
             let file = manifest::file_in(snapshot, &folder, listed.path);
             let size = file.and_then(|file| std::fs::metadata(file).ok()).map(|meta| meta.len());
             if size != Some(listed.size) {
@@ -155,8 +167,10 @@ mod tests {
         let id: SnapshotId = Minter::new(1).mint(Stamp::from_millis(1));
         let tag = "demo9s-hello-1-release".to_owned();
         let repo = Repo { tag, current: Some(id), revision: 1, wanted: 0, composed: 0 };
-        let check = || snapshots(data.path(), std::slice::from_ref(&repo)).map_err(|error| error.to_string());
+        let check =
+            || snapshots(data.path(), std::slice::from_ref(&repo), false).map_err(|error| error.to_string());
         assert!(check().unwrap_err().ends_with("is nowhere"));
+        assert_eq!(snapshots(data.path(), std::slice::from_ref(&repo), true).unwrap(), 0);
 
         let place = data.path().join("public/snap").join(id.to_string());
         std::fs::create_dir_all(place.join("manifests")).unwrap();

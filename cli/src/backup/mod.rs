@@ -7,12 +7,15 @@
 //! that is killed between two steps, which every hub mends at its start: git branches that are ahead are taken in by the sweep,
 //! and public pointers follow the ledger's. Logs of attempts that the ledger does not know yet are left out at restoring: the
 //! attempt will be made again, under the same number.
+//!
+//! Of a farm whose files are in a bucket this has what the disk has of them; the bucket is its owner's to keep safe. Restoring
+//! looks for each file on the disk, and else in the bucket.
 
 mod check;
 mod copy;
 mod ledger;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +23,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use farm::ids::JobId;
 use farm::ledger::{Db, Migrated, Repo};
+use hub::artifacts::Artifacts;
+use hub::bucket::{Bucket, S3};
 
 pub(crate) use check::Checked;
 pub(crate) use copy::Copied;
@@ -66,7 +71,13 @@ pub(crate) struct Restored {
 
 /// Puts a backup where the ledger is empty and the data folder is not there, brings the ledger's schema up to date, and looks
 /// whether everything is there and whole: files the ledger names, snapshots that repos point to, git repos.
-pub(crate) async fn restore(folder: &Path, address: &str, data: &Path) -> anyhow::Result<Restored> {
+pub(crate) async fn restore(
+    folder: &Path,
+    address: &str,
+    data: &Path,
+    s3: Option<&S3>,
+) -> anyhow::Result<Restored> {
+    let bucket = s3.map(Bucket::open).transpose()?;
     if !folder.join(COMPLETE).exists() {
         bail!("{} is no backup, or one that broke off", folder.display());
     }
@@ -81,21 +92,29 @@ pub(crate) async fn restore(folder: &Path, address: &str, data: &Path) -> anyhow
         copied.await.context("the task that copies ended early")?.context("cannot copy the files")?;
     let (db, migrated) =
         Db::open_migrated(address).await.context("cannot open the ledger that was put back")?;
-    let checked = check(&db, data).await;
+    let checked = check(&db, data, bucket).await;
     db.close().await;
     checked.map(|checked| Restored { copied, migrated, checked })
 }
 
-async fn check(db: &Db, data: &Path) -> anyhow::Result<Checked> {
+async fn check(db: &Db, data: &Path, bucket: Option<Bucket>) -> anyhow::Result<Checked> {
     let mut tx = db.read().await?;
     let turns: BTreeMap<JobId, u32> = tx.turns().await?.into_iter().collect();
     let held = tx.held().await?;
     let repos: Vec<Repo> = tx.repos().await?.into_iter().map(|repo| repo.value).collect();
     drop(tx);
     forget_later_logs(&data.join("logs"), &turns).context("cannot remove the logs of attempts to come")?;
+    let is_elsewhere = bucket.is_some();
+    let stored = match bucket {
+        Some(bucket) => {
+            let artifacts = Artifacts::open(&data.join("artifacts"))?.behind(bucket, u64::MAX);
+            artifacts.list().await.context("cannot list what the bucket has")?.into_iter().collect()
+        }
+        None => BTreeSet::new(),
+    };
     Ok(Checked {
-        artifacts: check::artifacts(data, &held)?,
-        snapshots: check::snapshots(data, &repos)?,
+        artifacts: check::artifacts(data, &held, &stored)?,
+        snapshots: check::snapshots(data, &repos, is_elsewhere)?,
         git_repos: check::git(data).await?,
     })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use farm::ledger::Db;
+use hub::bucket::S3;
 use serde::Deserialize;
 use url::Url;
 
@@ -66,6 +67,14 @@ impl Place {
             Some(data) => Ok(data.clone()),
             None => Ok(Config::read(self.config.as_deref(), environment)?.hub.data),
         }
+    }
+
+    /// The bucket of the hub's files, if there is one.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when the configuration is wrong.
+    pub fn bucket(&self, environment: &Environment) -> Result<Option<S3>, Failure> {
+        Ok(Config::read(self.config.as_deref(), environment)?.hub.s3)
     }
 
     /// Opens the ledger, which must be there and have the schema this program knows.

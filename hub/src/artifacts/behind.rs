@@ -12,7 +12,7 @@ use farm::digest::Digest;
 use tokio::runtime::Handle;
 
 use super::{ArtifactError, Artifacts};
-use crate::bucket::{Bucket, BucketError, each};
+use crate::bucket::{Bucket, BucketError};
 use crate::files::{At as _, FileError, blocking, ensure_dir};
 
 /// The folder of the artifacts in the bucket.
@@ -256,15 +256,4 @@ async fn in_bucket(bucket: &Bucket) -> Result<Vec<Digest>, BucketError> {
     let objects = bucket.list(FOLDER).await?;
     let named = |key: &str| key.rsplit('/').next().and_then(|name| name.parse().ok());
     Ok(objects.iter().filter_map(|object| named(&object.key)).collect())
-}
-
-/// Makes sure that all of these are on the disk, several at a time.
-///
-/// # Errors
-/// The first that is not to be had.
-pub async fn fetch_all(store: &Artifacts, digests: Vec<Digest>) -> Result<(), ArtifactError> {
-    if store.behind.is_none() {
-        return Ok(());
-    }
-    each(digests, async |digest| store.local(&digest).await.map(|_| ())).await
 }

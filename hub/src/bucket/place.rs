@@ -156,7 +156,10 @@ mod tests {
             (S3 { bucket: String::new(), ..whole.clone() }, "`bucket` is missing"),
             (S3 { endpoint: "s3.example.org".to_owned(), ..whole.clone() }, "write the store's address"),
             (S3 { access_key: None, ..whole.clone() }, "go together"),
-            (S3 { secret_key_file: Some(dir.path().join("none")), ..whole.clone() }, "cannot read the secret"),
+            (
+                S3 { secret_key_file: Some(dir.path().join("none")), ..whole.clone() },
+                "cannot read the secret",
+            ),
         ] {
             let said = format!("{:#}", Bucket::open(&broken).unwrap_err());
             assert!(said.contains(expected), "{said}");

@@ -135,11 +135,13 @@ async fn bring_back(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
         let Some(snapshot) = tx.snapshot(id).await? else { return Ok(()) };
         drop(tx);
         let composed = compose(hub, &snapshot, project).await?;
-        return composed.map_err(|why| Problem::Internal(anyhow::anyhow!("{tag} cannot be made anew: {why}")));
+        return composed
+            .map_err(|why| Problem::Internal(anyhow::anyhow!("{tag} cannot be made anew: {why}")));
     }
     let (Some(shelf), Some(endorsement)) = (&hub.shelf, tx.endorsement(id).await?) else { return Ok(()) };
     drop(tx);
-    let signed = endorsement.folders.into_iter().map(|(folder, metadata)| (folder, metadata.repomd)).collect();
+    let signed =
+        endorsement.folders.into_iter().map(|(folder, metadata)| (folder, metadata.repomd)).collect();
     let staged = hub.staging.join(compose::public_name(id));
     let context = || format!("cannot bring snapshot {id} of {tag} back from the bucket");
     shelf.recall(tag, id, &signed, &staged).await.with_context(context)?;

@@ -86,7 +86,8 @@ async fn mind_bucket(hub: &Hub) -> Answer<()> {
             hub.artifacts.secure(&digest).await.context("cannot bring into the bucket what the disk has")?;
         }
     }
-    let removed = hub.artifacts.trim(FRESH).await.context("cannot remove from the disk what the bucket has")?;
+    let removed =
+        hub.artifacts.trim(FRESH).await.context("cannot remove from the disk what the bucket has")?;
     if removed > 0 {
         tracing::info!(files = removed, "artifacts that were not used for long are in the bucket alone");
     }

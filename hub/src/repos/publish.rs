@@ -214,7 +214,8 @@ impl SnapshotTree {
         }
         let live = self.live(tag).filter(|live| self.contains(*live)).map(|live| (live, self.dir(live)));
         let base = live.as_ref().map(|(id, dir)| Place { id: *id, dir });
-        let mut changed = pool::stock(&self.root, self.artifacts.as_ref(), tag, Place { id, dir: place }, base)?;
+        let mut changed =
+            pool::stock(&self.root, self.artifacts.as_ref(), tag, Place { id, dir: place }, base)?;
         tracing::trace!(target: "steps", "{tag}: its packages are in the pool");
         if !dir.is_dir() {
             match fs::rename(staged, &dir) {

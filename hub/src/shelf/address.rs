@@ -72,7 +72,8 @@ impl Shelf {
         let [Component::Normal(snap), Component::Normal(id), Component::Normal(name)] = below[..] else {
             return Ok(Leads::Here);
         };
-        let (Some(id), Some(name)) = (id.to_str().and_then(|id| id.parse::<SnapshotId>().ok()), name.to_str())
+        let (Some(id), Some(name)) =
+            (id.to_str().and_then(|id| id.parse::<SnapshotId>().ok()), name.to_str())
         else {
             return Ok(Leads::Here);
         };
@@ -108,7 +109,9 @@ impl Shelf {
 
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         result => result.map(Some),
     }
 }

@@ -46,7 +46,11 @@ impl Files {
             let key = format!("{}/{path}", snapshot_key(id));
             let shelved = shelved(key, dir.join(&path))?;
             let is_claim = Path::new(&path).starts_with(MANIFESTS);
-            if is_claim { files.claims.push(shelved) } else { files.rest.push(shelved) };
+            if is_claim {
+                files.claims.push(shelved)
+            } else {
+                files.rest.push(shelved)
+            };
         }
         for folder in manifest::folders_of(&dir)? {
             let listing = Listing::read(&dir, id, &folder)?;

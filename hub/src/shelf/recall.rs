@@ -90,25 +90,31 @@ impl Shelf {
     /// Fetches everything below a key into a folder.
     async fn fetch_folder(&self, key: &str, to: &Path) -> Result<(), ShelfError> {
         let objects = self.bucket.list(key).await?;
-        each(objects, async |object| {
+        each(objects, |object| {
             let inner = object.key.strip_prefix(key).unwrap_or_default().trim_start_matches('/');
             let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.');
-            let Some(mut reader) = self.bucket.read(&object.key).await? else { return Ok(()) };
-            if !inner.split('/').all(is_plain) || object.size > LARGEST {
-                return Ok(());
+            let path = inner.split('/').all(is_plain).then(|| to.join(inner));
+            let shelf = self.clone();
+            async move {
+                match path.filter(|_| object.size <= LARGEST) {
+                    Some(path) => shelf.fetch(&object.key, path).await,
+                    None => Ok(()),
+                }
             }
-            let mut bytes = Vec::new();
-            let read = (&mut reader).take(LARGEST).read_to_end(&mut bytes).await;
-            read.map_err(|error| self.bucket.cut_off(&object.key, error))?;
-            let path = to.join(inner);
-            blocking(move || {
-                ensure_dir(path.parent().unwrap_or(&path))?;
-                put(&path, &bytes)
-            })
-            .await?;
-            Ok(())
         })
         .await
+    }
+
+    async fn fetch(&self, key: &str, to: PathBuf) -> Result<(), ShelfError> {
+        let Some(reader) = self.bucket.read(key).await? else { return Ok(()) };
+        let mut bytes = Vec::new();
+        let read = reader.take(LARGEST).read_to_end(&mut bytes).await;
+        read.map_err(|error| self.bucket.cut_off(key, error))?;
+        let write = move || {
+            ensure_dir(to.parent().unwrap_or(&to))?;
+            put(&to, &bytes)
+        };
+        Ok(blocking(write).await?)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::files::{pool_key, snapshot_key};
 use super::{PUBLIC, Shelf, ShelfError};
-use crate::bucket::each;
+use crate::bucket::{Object, each};
 use crate::files::blocking;
 use crate::repos::manifest::{self, Listing, MANIFESTS, ManifestError, PACKAGES, is_package};
 
@@ -41,8 +41,16 @@ impl Shelf {
         // What says which packages it needs goes last.
         let (last, first): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|object| object.key.starts_with(&claims));
-        each(first, async |object| self.bucket.remove(&object.key).await).await?;
-        Ok(each(last, async |object| self.bucket.remove(&object.key).await).await?)
+        self.remove_all(first).await?;
+        self.remove_all(last).await
+    }
+
+    async fn remove_all(&self, objects: Vec<Object>) -> Result<(), ShelfError> {
+        let removed = each(objects, |object| {
+            let bucket = self.bucket.clone();
+            async move { bucket.remove(&object.key).await }
+        });
+        Ok(removed.await?)
     }
 
     /// Removes the packages that none of these snapshots, which are all that the bucket has, needs in the repo whose tag it
@@ -60,7 +68,7 @@ impl Shelf {
         let mut unneeded = self.bucket.list(&format!("{PUBLIC}/pool")).await?;
         unneeded.retain(|object| object.key.contains(&between) && !needed.contains(&object.key));
         let count = unneeded.len();
-        each(unneeded, async |object| self.bucket.remove(&object.key).await).await?;
+        self.remove_all(unneeded).await?;
         Ok(count)
     }
 
@@ -70,12 +78,11 @@ impl Shelf {
         if dir.is_dir() {
             return blocking(move || needed_by(&dir, id)).await;
         }
-        let copy = tempfile::tempdir().map_err(|error| ManifestError::Broken {
-            path: dir.join(MANIFESTS),
-            why: error.to_string(),
-        })?;
+        let copy = tempfile::tempdir()
+            .map_err(|error| ManifestError::Broken { path: dir.join(MANIFESTS), why: error.to_string() })?;
         let key = format!("{}/{MANIFESTS}", snapshot_key(id));
-        let broken = |why: std::io::Error| ManifestError::Broken { path: (&key).into(), why: why.to_string() };
+        let broken =
+            |why: std::io::Error| ManifestError::Broken { path: (&key).into(), why: why.to_string() };
         std::fs::create_dir(copy.path().join(MANIFESTS)).map_err(broken)?;
         for object in self.bucket.list(&key).await? {
             let Some(name) = Path::new(&object.key).file_name() else { continue };

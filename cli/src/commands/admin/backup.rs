@@ -14,7 +14,8 @@ use crate::settings::Environment;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The farm may be at work meanwhile. A ledger on PostgreSQL is copied with pg_dump, which must be here and at least as new as
-the server. The folder must not exist yet; what it has is as secret as the ledger.
+the server. The folder must not exist yet; what it has is as secret as the ledger. Of a farm whose files are in a bucket
+([hub.s3]) it has what the disk has of them, and not the bucket.
 
 Examples:
   grange admin backup /backup/monday --config /etc/grange/grange.toml

@@ -15,7 +15,8 @@ use crate::settings::Environment;
 #[command(after_help = "\
 No role may run meanwhile. The ledger must be empty and the data folder must not exist. The schema is brought up to date when
 this program is newer than the backup. Then it is checked that every file the ledger names is there, that every snapshot a
-repo points to is whole by its manifests (names and sizes), and that git finds no fault with any repo (`git fsck`).
+repo points to is whole by its manifests (names and sizes), and that git finds no fault with any repo (`git fsck`). Where the
+farm's files are in a bucket ([hub.s3]), those are looked for there too, and packages are not looked at on the disk.
 
 Examples:
   grange admin restore /backup/monday --config /etc/grange/grange.toml
@@ -35,7 +36,8 @@ pub struct Args {
 /// When there is a farm already, something cannot be read or written, or what was put back is not whole.
 pub(super) async fn run(args: Args, environment: &Environment, screen: &mut Screen) -> Result<(), Failure> {
     let (address, data) = (args.place.address(environment)?, args.place.folder(environment)?);
-    let restored = backup::restore(&args.folder, &address, &data).await?;
+    let s3 = args.place.bucket(environment)?;
+    let restored = backup::restore(&args.folder, &address, &data, s3.as_ref()).await?;
     let Restored { copied, migrated, checked: Checked { artifacts, snapshots, git_repos } } = restored;
     if screen.json {
         let said = json!({
