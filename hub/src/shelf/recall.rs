@@ -122,7 +122,7 @@ impl Shelf {
 /// does not have so.
 type Fetched = BTreeMap<String, (Option<Digest>, Option<String>)>;
 
-fn fetched(dir: &PathBuf, id: SnapshotId) -> Result<Fetched, ShelfError> {
+fn fetched(dir: &Path, id: SnapshotId) -> Result<Fetched, ShelfError> {
     let mut all = Fetched::new();
     for folder in manifest::folders_of(dir)? {
         let listing = Listing::read(dir, id, &folder)?;
