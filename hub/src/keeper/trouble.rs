@@ -17,8 +17,6 @@ pub struct Troubles(Mutex<BTreeMap<String, Trouble>>);
 
 #[derive(Debug)]
 struct Trouble {
-    /// What went wrong, for people.
-    said: String,
     /// The version of it that failed: another one may do better.
     version: i64,
     failures: u32,
