@@ -15,7 +15,7 @@ use farm::stamp::Stamp;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, WriteMultipart};
+use object_store::{Error, GetResult, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, WriteMultipart};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinSet;
@@ -48,6 +48,8 @@ pub struct Object {
     pub size: u64,
     /// When it was put there.
     pub put: Stamp,
+    /// What the store calls this content of it, if it does: another content is called otherwise.
+    pub version: Option<String>,
 }
 
 impl Object {
@@ -97,7 +99,7 @@ impl Bucket {
         if size <= PART as u64 {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).await.map_err(unread)?;
-            return self.store.put(&path, bytes.into()).await.map(|_| ()).map_err(failed);
+            return self.put_bytes(key, bytes).await;
         }
         let upload = self.store.put_multipart(&path).await.map_err(failed)?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
@@ -120,6 +122,15 @@ impl Bucket {
         upload.finish().await.map(|_| ()).map_err(failed)
     }
 
+    /// Puts a few bytes there, in place of what is there.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn put_bytes(&self, key: &str, bytes: Vec<u8>) -> Result<(), BucketError> {
+        let put = self.store.put(&self.path(key)?, bytes.into()).await;
+        put.map(|_| ()).map_err(|error| self.failed("put", key, error))
+    }
+
     /// Makes the store copy an object to another key of the bucket; says whether there was one.
     ///
     /// # Errors
@@ -140,25 +151,29 @@ impl Bucket {
         &self,
         key: &str,
     ) -> Result<Option<impl AsyncRead + Unpin + Send + use<>>, BucketError> {
-        let found = match self.store.get(&self.path(key)?).await {
-            Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(self.failed("get", key, error)),
-        };
-        let pieces = found.into_stream().map_err(std::io::Error::other);
-        Ok(Some(StreamReader::new(pieces)))
+        Ok(self.get(key).await?.map(reader_of))
     }
 
-    /// SHA-256 of what whoever fetches an object gets; `None` when there is none.
+    async fn get(&self, key: &str) -> Result<Option<GetResult>, BucketError> {
+        match self.store.get(&self.path(key)?).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed("get", key, error)),
+        }
+    }
+
+    /// SHA-256 of what whoever fetches an object gets, and what the store calls that; `None` when there is none.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn digest(&self, key: &str) -> Result<Option<Digest>, BucketError> {
-        let Some(mut reader) = self.read(key).await? else { return Ok(None) };
+    pub async fn digest(&self, key: &str) -> Result<Option<(Digest, Option<String>)>, BucketError> {
+        let Some(found) = self.get(key).await? else { return Ok(None) };
+        let version = version_of(&found.meta);
+        let mut reader = reader_of(found);
         let (mut hasher, mut chunk) = (Sha256::new(), vec![0; 64 * 1024]);
         loop {
             match reader.read(&mut chunk).await {
-                Ok(0) => return Ok(Some(Digest::from_bytes(&hasher.finalize()))),
+                Ok(0) => return Ok(Some((Digest::from_bytes(&hasher.finalize()), version))),
                 Ok(count) => hasher.update(&chunk[..count]),
                 Err(error) => return Err(self.cut_off(key, error)),
             }
@@ -199,7 +214,8 @@ impl Bucket {
     fn object(&self, meta: &ObjectMeta) -> Object {
         let whole = meta.location.as_ref();
         let key = whole.strip_prefix(&*self.prefix).unwrap_or(whole).to_owned();
-        Object { key, size: meta.size, put: Stamp::from_millis(meta.last_modified.timestamp_millis()) }
+        let put = Stamp::from_millis(meta.last_modified.timestamp_millis());
+        Object { key, size: meta.size, put, version: version_of(meta) }
     }
 
     fn failed(&self, doing: &'static str, key: &str, error: Error) -> BucketError {
@@ -209,6 +225,15 @@ impl Bucket {
     fn failed_locally(&self, doing: &'static str, key: &str, error: std::io::Error) -> BucketError {
         BucketError::new(doing, &self.address, key, error.into())
     }
+}
+
+fn reader_of(found: GetResult) -> impl AsyncRead + Unpin + Send + use<> {
+    StreamReader::new(found.into_stream().map_err(std::io::Error::other))
+}
+
+/// Listings and headers may quote it differently.
+fn version_of(meta: &ObjectMeta) -> Option<String> {
+    meta.e_tag.as_ref().map(|tag| tag.trim_matches('"').to_owned())
 }
 
 /// Does all of it, so many at a time; the first failure ends it.

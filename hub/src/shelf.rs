@@ -11,28 +11,35 @@
 //! that people know lead to now.
 
 mod address;
+mod bring;
 mod files;
+mod owner;
 mod recall;
 mod sweep;
+mod whole;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use farm::digest::Digest;
 use farm::ids::SnapshotId;
 
 pub use address::Leads;
+pub use owner::OwnerError;
 pub use recall::RecallError;
 
-use self::files::{Files, Shelved};
-use crate::artifacts::{self, ArtifactError, Artifacts};
-use crate::bucket::{Bucket, BucketError, each};
+use self::bring::Bringing;
+use self::files::{Files, pool_key, snapshot_key};
+use self::whole::Whole;
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::bucket::{Bucket, BucketError};
 use crate::files::{FileError, blocking};
 use crate::repos::manifest::{self, ManifestError};
 
 /// The folder of what is published, in the bucket.
 const PUBLIC: &str = "public";
+/// Where the notes have what was fetched back, by tag.
+const WHOLE: &str = "whole";
 
 /// The part of the bucket that users see. Clones are the same.
 #[derive(Debug, Clone)]
@@ -44,6 +51,8 @@ pub struct Shelf {
     /// Where everybody can fetch what is below `public/`.
     public_url: Option<Arc<str>>,
     manifests: Arc<manifest::Cache>,
+    /// A folder for what is to be remembered of the bucket.
+    notes: Arc<Path>,
 }
 
 /// Why a snapshot is not where users fetch it.
@@ -63,6 +72,12 @@ pub enum ShelfError {
         /// Where.
         key: String,
     },
+    /// The disk has something else than it had when it was put into the bucket.
+    #[error("{} is not the file that was put into the bucket; it is damaged, and stays here", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The list of what a snapshot has cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -72,80 +87,48 @@ pub enum ShelfError {
 }
 
 impl Shelf {
-    /// The public part of a bucket, for the public tree whose root this is.
+    /// The public part of a bucket, for the public tree whose root this is. `notes` is a folder for what is to
+    /// be remembered of the bucket; it may be lost.
     #[must_use]
-    pub fn new(bucket: Bucket, artifacts: &Artifacts, root: &Path, public_url: Option<&str>) -> Self {
+    pub fn new(
+        bucket: Bucket,
+        artifacts: &Artifacts,
+        root: &Path,
+        notes: &Path,
+        public_url: Option<&str>,
+    ) -> Self {
         Self {
             bucket,
             artifacts: artifacts.clone(),
             root: root.into(),
             public_url: public_url.map(Into::into),
             manifests: Arc::default(),
+            notes: notes.into(),
         }
     }
 
     /// Puts a snapshot that is in the public tree, with its packages, where users fetch it, and fetches back what it has put
-    /// there. Doing it again puts there what is missing or damaged. The caller makes sure that nobody sweeps meanwhile.
+    /// there. Doing it again puts there what is missing, or was replaced since: the store calls each content by another name.
+    /// The caller makes sure that nobody sweeps meanwhile.
     ///
     /// # Errors
     /// [`ShelfError`]: then not all of it is there, and no pointer may move to it.
     pub async fn bring(&self, tag: &str, id: SnapshotId) -> Result<(), ShelfError> {
         let (root, name) = (self.root.clone(), tag.to_owned());
-        let Files { claims, packages, statements, rest } =
-            blocking(move || Files::of(&root, &name, id)).await?;
-        // First what says which packages it needs, so that nobody removes them.
-        self.put_all(claims).await?;
-        let there: HashMap<String, u64> = self
-            .bucket
-            .list(&format!("{PUBLIC}/pool/{tag}"))
-            .await?
-            .into_iter()
-            .map(|object| (object.key, object.size))
-            .collect();
-        let missing = packages.into_iter().filter(|package| there.get(&package.key) != Some(&package.size));
-        each(missing.collect(), |package| {
-            let shelf = self.clone();
-            async move { shelf.put_package(&package.key, &package.digest).await }
-        })
-        .await?;
-        let missing = statements.into_iter().filter(|file| there.get(&file.key) != Some(&file.size));
-        self.put_all(missing.collect()).await?;
-        self.put_all(rest).await
-    }
-
-    async fn put_all(&self, files: Vec<Shelved<PathBuf>>) -> Result<(), ShelfError> {
-        each(files, |file| {
-            let shelf = self.clone();
-            async move { shelf.put(&file).await }
-        })
-        .await
-    }
-
-    /// Puts a file there, unless just that is there.
-    async fn put(&self, file: &Shelved<PathBuf>) -> Result<(), ShelfError> {
-        if self.bucket.digest(&file.key).await?.as_ref() == Some(&file.digest) {
-            return Ok(());
+        let files = blocking(move || Files::of(&root, &name, id)).await?;
+        let mut there = HashMap::new();
+        for folder in [snapshot_key(id), pool_key(tag)] {
+            let objects = self.bucket.list(&folder).await?;
+            there.extend(objects.into_iter().map(|object| (object.key.clone(), object)));
         }
-        self.bucket.put(&file.key, &file.from).await?;
-        self.must_be(&file.key, &file.digest).await
-    }
-
-    /// Puts a package there: the bucket has it already, under its digest.
-    async fn put_package(&self, key: &str, digest: &Digest) -> Result<(), ShelfError> {
-        if !self.bucket.copy(&artifacts::key(digest), key).await? {
-            self.artifacts.secure(digest).await?;
-            self.bucket.copy(&artifacts::key(digest), key).await?;
-        }
-        self.must_be(key, digest).await
-    }
-
-    /// Does whoever fetches it get this?
-    async fn must_be(&self, key: &str, digest: &Digest) -> Result<(), ShelfError> {
-        if self.bucket.digest(key).await?.as_ref() == Some(digest) {
-            return Ok(());
-        }
-        // So that the next try does not take it for what is missing.
-        self.bucket.remove(key).await?;
-        Err(ShelfError::Other { address: self.bucket.address().to_owned(), key: key.to_owned() })
+        let (place, address) = (self.notes.join(WHOLE).join(tag), self.bucket.address().to_owned());
+        let mut whole = blocking(move || Whole::read(place, &address)).await?;
+        let snapshot = snapshot_key(id);
+        whole.keep(|key| there.contains_key(key) || key.starts_with(&snapshot));
+        let bringing = Arc::new(Bringing { shelf: self.clone(), there, whole: Mutex::new(whole) });
+        let brought = bringing.clone().all(files).await;
+        // What was fetched back need not be once more, however this ended.
+        blocking(move || bringing.remember()).await?;
+        brought
     }
 }

@@ -146,7 +146,7 @@ impl Hub {
         let public =
             SnapshotTree::open(&data.join("public"), &artifacts).context("cannot open the public repos")?;
         let shelf = bucket.map(|(bucket, place)| {
-            Shelf::new(bucket, &artifacts, public.root(), place.public_url.as_deref())
+            Shelf::new(bucket, &artifacts, public.root(), &data.join("shelf"), place.public_url.as_deref())
         });
         let only_there = config.s3.as_ref().is_some_and(|place| !place.local_packages);
         let public = if only_there { public.without_packages() } else { public };
@@ -303,8 +303,8 @@ pub fn secret() -> String {
     hex(&bytes)
 }
 
-/// A secret that all hubs of a data folder share: a hook that one of them started may reach another. The first makes it.
-fn kept_secret(path: &Path) -> anyhow::Result<String> {
+/// A secret that all hubs of a data folder share: what one of them started may reach another. The first makes it.
+pub(crate) fn kept_secret(path: &Path) -> anyhow::Result<String> {
     if !path.exists() {
         let folder = path.parent().context("a file has a folder")?;
         // Complete before it has its name, and whoever is later finds the name taken.

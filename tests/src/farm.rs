@@ -60,6 +60,8 @@ pub struct Options {
     pub keys: Option<PathBuf>,
     /// Hours for which what a public repo does not show any more can be fetched.
     pub keep_public_hours: u64,
+    /// The data folder, if there is one; a new one when `None`.
+    pub data: Option<PathBuf>,
     /// A bucket for artifacts and what is published.
     pub s3: Option<hub::bucket::S3>,
 }
@@ -83,6 +85,7 @@ impl Default for Options {
             line: None,
             keys: None,
             keep_public_hours: 72,
+            data: None,
             s3: None,
         }
     }
@@ -148,7 +151,7 @@ impl Farm {
     pub async fn bare(options: Options) -> Self {
         let _another_story_did = rustls::crypto::ring::default_provider().install_default();
         let scratch = tempfile::tempdir().expect("a folder");
-        let data = scratch.path().join("data");
+        let data = options.data.unwrap_or_else(|| scratch.path().join("data"));
         std::fs::create_dir_all(&data).expect("a folder");
         let services = services::current();
         let ledger = options.ledger.or(services.as_ref().map(|services| services.ledger.clone()));

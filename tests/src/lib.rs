@@ -2,6 +2,7 @@
 
 mod audit;
 mod farm;
+mod faulty;
 mod outside;
 mod packages;
 pub mod processes;
@@ -13,6 +14,7 @@ mod typical;
 
 pub use audit::{audit, audit_tree};
 pub use farm::{Farm, Options, SIGNER_BITS, demo_sig, signer};
+pub use faulty::{Asked, Fault, FaultyLine};
 pub use outside::outside_repo;
 pub use packages::{Behaviour, Package};
 pub use proxy::{Proxy, Weather};

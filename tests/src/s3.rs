@@ -95,6 +95,17 @@ impl S3Server {
         }
     }
 
+    /// The same as the text of a file.
+    #[must_use]
+    pub fn settings(&self) -> String {
+        let S3 { endpoint, bucket, prefix, secret_key_file, public_url, .. } = self.config(None);
+        let (secret, public_url) = (secret_key_file.unwrap_or_default(), public_url.unwrap_or_default());
+        format!(
+            "endpoint = \"{endpoint}\"\nbucket = \"{bucket}\"\nprefix = \"{prefix}\"\naccess_key = \"{KEY}\"\nsecret_key_file = \"{}\"\npublic_url = \"{public_url}\"\n",
+            secret.display()
+        )
+    }
+
     /// The bucket, to look at.
     ///
     /// # Panics

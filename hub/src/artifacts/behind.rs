@@ -161,6 +161,16 @@ impl Artifacts {
         Ok(())
     }
 
+    /// Puts into the bucket what the disk has, in place of what is there: that turned out to be something else.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Bucket`].
+    pub(crate) async fn put_anew(&self, digest: &Digest) -> Result<(), ArtifactError> {
+        let Some(behind) = &self.behind else { return Ok(()) };
+        let _lock = self.shard(digest, Use::Store).await?;
+        Ok(behind.bucket.put(&key(digest), &self.path(digest)).await?)
+    }
+
     /// Removes an artifact that was last stored at least `fresh` ago; says whether it did. The caller knows that nothing in
     /// the ledger names it.
     ///

@@ -146,6 +146,7 @@ pub(super) async fn package(
     stream::must_fit(&headers, most)?;
     let stored =
         hub.artifacts.put_stream(stream::reader(content), most, Some(&digest)).await.map_err(of_artifact)?;
+    tracing::trace!(target: "steps", "a signed package is stored");
     accept::package(&hub, &upload, &stored).await?;
     Ok(StatusCode::NO_CONTENT)
 }

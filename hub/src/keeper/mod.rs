@@ -18,6 +18,7 @@ mod pulse;
 mod recheck;
 mod repos;
 mod roots;
+mod shelf;
 mod suites;
 mod tests;
 mod tidy;

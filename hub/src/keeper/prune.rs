@@ -2,7 +2,7 @@
 //!
 //! Each removal is decided once more while nobody can bring anything into the tree. It may be broken off anywhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use farm::recipe::RepoOrigin;
 use farm::retention::Held;
 use farm::stamp::Stamp;
 
-use super::publish::SHELF;
+use crate::config::Config;
 use crate::files::blocking;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose;
@@ -22,13 +22,9 @@ use crate::state::Hub;
 
 /// Removes all that may go.
 pub(super) async fn prune(hub: &Hub) -> Answer<()> {
-    let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
-    let config = &hub.config;
-    let private = hours(config.keep_hours);
-    let public = hours(config.keep_public_hours.saturating_add(config.mirror_lag_hours));
+    let private = hours(hub.config.keep_hours);
     prune_tree(hub, &hub.candidates, private).await?;
-    prune_tree(hub, &hub.public, public).await?;
-    prune_shelf(hub, public).await?;
+    prune_tree(hub, &hub.public, kept_public(&hub.config)).await?;
     prune_staging(hub, private).await?;
     let engine = hub.engine.clone();
     let forgotten = blocking(move || engine.tidy()).await.context("cannot tidy the metadata of repos")?;
@@ -36,6 +32,15 @@ pub(super) async fn prune(hub: &Hub) -> Answer<()> {
         tracing::info!(files = forgotten, "metadata that no repo has used for long is removed");
     }
     Ok(())
+}
+
+/// For how long what users are not shown any more can be fetched.
+pub(super) fn kept_public(config: &Config) -> Duration {
+    hours(config.keep_public_hours.saturating_add(config.mirror_lag_hours))
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours.saturating_mul(3600))
 }
 
 async fn prune_tree(hub: &Hub, tree: &SnapshotTree, keep: Duration) -> Answer<()> {
@@ -55,42 +60,6 @@ async fn prune_tree(hub: &Hub, tree: &SnapshotTree, keep: Duration) -> Answer<()
     let packages = tree.sweep().await.with_context(|| format!("cannot sweep {}", tree.root().display()))?;
     if packages > 0 {
         tracing::info!(packages, tree = %tree.root().display(), "packages that no snapshot has are removed");
-    }
-    Ok(())
-}
-
-/// Removes from the bucket what the public tree does not have any more and was not shown for long. What only the bucket has, as
-/// after a disk was lost, stays for as long.
-async fn prune_shelf(hub: &Hub, keep: Duration) -> Answer<()> {
-    let Some(shelf) = &hub.shelf else { return Ok(()) };
-    let _nobody_publishes = hub.alone_at(SHELF).await?;
-    let context = || "cannot tidy the bucket";
-    let there = shelf.snapshots().await.with_context(context)?;
-    let mut tx = hub.db.read().await?;
-    let needed = needed(&mut tx).await?;
-    let (mut going, mut kept) = (Vec::new(), BTreeMap::new());
-    for (id, touched) in there {
-        let is_needed = needed.contains(&id) || hub.public.contains(id);
-        let held = Held { id, is_needed, replaced: tx.replaced(id).await?, touched };
-        if held.may_go(keep, hub.now()) {
-            going.push(id);
-            continue;
-        }
-        let tag = match hub.public.tag_of(id).with_context(context)? {
-            Some(tag) => Some(tag),
-            None => tx.snapshot(id).await?.map(|snapshot| snapshot.tag),
-        };
-        let unknown = || format!("snapshot {id} is in the bucket, and of no repo that the ledger knows");
-        kept.insert(id, tag.with_context(unknown)?);
-    }
-    drop(tx);
-    for id in going {
-        shelf.take_out(id).await.with_context(context)?;
-        tracing::info!(snapshot = %id, "a former content of a repo is removed from the bucket");
-    }
-    let packages = shelf.sweep(&kept).await.with_context(context)?;
-    if packages > 0 {
-        tracing::info!(packages, "packages that no snapshot has are removed from the bucket");
     }
     Ok(())
 }
@@ -132,7 +101,7 @@ async fn held(
 ///
 /// In this order: a promotion that is settled by the time it is looked for has moved its pointer by the time that is read, and
 /// so has the repo whose content a job that is not there yet will ask for.
-async fn needed(tx: &mut Tx) -> Answer<BTreeSet<SnapshotId>> {
+pub(super) async fn needed(tx: &mut Tx) -> Answer<BTreeSet<SnapshotId>> {
     let mut needed = BTreeSet::new();
     for id in tx.unsettled_promotions().await? {
         needed.extend(tx.promotion(id).await?.and_then(|promotion| promotion.snapshot()));

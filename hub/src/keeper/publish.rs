@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use farm::gate::{Approved, Decision};
-use farm::ids::SnapshotId;
 use farm::ledger::Kept;
 use farm::promotion::{Promotion, PromotionEvent};
 use farm::sig::Project;
@@ -16,14 +15,11 @@ use farm::snapshot::{Rpm, Snapshot};
 
 use super::look::look;
 use super::promotions::advance;
-use super::{Progress, repos};
+use super::{Progress, repos, shelf};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, Plan, Shipped};
 use crate::signing::{self, told::Told};
 use crate::state::Hub;
-
-/// The lock of whoever puts packages into the bucket, or removes some from it.
-pub(super) const SHELF: &str = "shelf";
 
 /// Takes an approved promotion as far as it goes now: waits for the signer where something is not signed yet, else brings the
 /// snapshot into the public tree, where nothing points to it, and moves the repo's pointer.
@@ -49,7 +45,8 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
         .await
         .with_context(|| format!("cannot bring snapshot {} into the public tree", approved.snapshot()))?;
     tracing::trace!(target: "steps", "{}: brought in", approved.tag());
-    shelve(hub, approved.tag(), approved.snapshot()).await?;
+    shelf::shelve(hub, approved.tag(), approved.snapshot()).await?;
+    tracing::trace!(target: "steps", "{}: where users fetch it", approved.tag());
     let told = Told::read(hub, approved.snapshot()).await?;
 
     let mut tx = hub.db.write().await?;
@@ -112,18 +109,6 @@ async fn stage_signed(
     look(hub, snapshot, project, files, &staged).await?;
     tracing::trace!(target: "steps", "{}: looked at", snapshot.tag);
     Ok(Some(staged))
-}
-
-/// Makes sure that users can fetch a snapshot of the public tree where they fetch such, before anything points to it.
-async fn shelve(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
-    let Some(shelf) = &hub.shelf else { return Ok(()) };
-    let _nobody_sweeps = hub.alone_at(SHELF).await?;
-    shelf.bring(tag, id).await.map_err(|error| {
-        Problem::unavailable(
-            format!("snapshot {id} of {tag} is not where users fetch it: {error}"),
-            "see to the store; it is tried again by itself",
-        )
-    })
 }
 
 /// The gate has changed its mind between approval and publication.

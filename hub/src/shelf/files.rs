@@ -20,6 +20,8 @@ pub(super) struct Shelved<F> {
     pub(super) size: u64,
     /// Where it is now.
     pub(super) from: F,
+    /// Does it never change?
+    pub(super) is_settled: bool,
 }
 
 /// A snapshot's files.
@@ -44,7 +46,7 @@ impl Files {
         list(&dir, "", &mut own)?;
         for path in own {
             let key = format!("{}/{path}", snapshot_key(id));
-            let shelved = shelved(key, dir.join(&path))?;
+            let shelved = shelved(key, dir.join(&path), true)?;
             let is_claim = Path::new(&path).starts_with(MANIFESTS);
             if is_claim {
                 files.claims.push(shelved)
@@ -60,7 +62,7 @@ impl Files {
                     why: "a line is damaged".to_owned(),
                 })?;
                 let key = format!("{}/{folder}/{}", pool_key(tag), listed.path);
-                files.packages.push(Shelved { key, digest, size: listed.size, from: () });
+                files.packages.push(Shelved { key, digest, size: listed.size, from: (), is_settled: true });
             }
         }
         let provenance = root.join("pool").join(tag).join(crate::provenance::PROVENANCE);
@@ -70,7 +72,7 @@ impl Files {
         }
         for name in statements {
             let key = format!("{}/{}/{name}", pool_key(tag), crate::provenance::PROVENANCE);
-            files.statements.push(shelved(key, provenance.join(&name))?);
+            files.statements.push(shelved(key, provenance.join(&name), false)?);
         }
         Ok(files)
     }
@@ -86,9 +88,9 @@ pub(super) fn pool_key(tag: &str) -> String {
     format!("{PUBLIC}/pool/{tag}")
 }
 
-fn shelved(key: String, from: PathBuf) -> Result<Shelved<PathBuf>, FileError> {
+fn shelved(key: String, from: PathBuf, is_settled: bool) -> Result<Shelved<PathBuf>, FileError> {
     let bytes = fs::read(&from).at("read", &from)?;
-    Ok(Shelved { key, digest: Digest::of(&bytes), size: bytes.len() as u64, from })
+    Ok(Shelved { key, digest: Digest::of(&bytes), size: bytes.len() as u64, from, is_settled })
 }
 
 /// The files below a directory that are its own: what links lead to has a place of its own. None whose name begins with a dot:

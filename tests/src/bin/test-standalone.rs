@@ -41,11 +41,14 @@ struct Arguments {
     /// The story's yard.
     #[arg(long)]
     yard: PathBuf,
+    /// A file with what `[hub.s3]` has, when there is a bucket.
+    #[arg(long)]
+    bucket: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { data, ledger, listen, yard } = Arguments::parse();
+    let Arguments { data, ledger, listen, yard, bucket } = Arguments::parse();
     let yard = Yard::new(yard, artifacts(&data));
     let log = tracing_subscriber::fmt::layer()
         .with_ansi(false)
@@ -64,6 +67,10 @@ async fn main() -> anyhow::Result<()> {
     let mut config =
         Config { ledger: LedgerPlace { url: Some(ledger), ..LedgerPlace::default() }, ..Config::default() };
     config.hub.data = data;
+    config.hub.s3 = match bucket {
+        Some(file) => Some(toml::from_str(&std::fs::read_to_string(file)?)?),
+        None => None,
+    };
     config.hub.hooks = programs_beside()?;
     config.hub.keeper_ms = 200;
     config.hub.patience = patience.clone();

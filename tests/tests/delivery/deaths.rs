@@ -32,7 +32,9 @@ async fn killed_at_every_step_of_a_promotion() {
     must_include(
         &steps,
         &[
+            "a file that was built is stored",
             "the signer has fetched a package",
+            "a signed package is stored",
             "the signer has sent a package",
             "a signed package is noted",
             ": staged",
@@ -43,6 +45,7 @@ async fn killed_at_every_step_of_a_promotion() {
             ": its packages are in the pool",
             ": in the tree",
             ": brought in",
+            ": where users fetch it",
             ": the pointer is about to move",
             ": the pointer has moved",
             ": the link is made, and not in its place",

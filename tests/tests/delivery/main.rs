@@ -2,6 +2,7 @@
 //! after it, whole, and the move comes to its end by itself.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+mod bucket;
 mod deaths;
 mod disk;
 mod dnf;

@@ -14,7 +14,7 @@ use hub::repos::manifest;
 use serde_json::{Value, json};
 use tests::processes::yard::{Order, Yard, artifacts};
 use tests::processes::{Process, free_port};
-use tests::{Behaviour, Package, audit, demo_sig, programs, run_git};
+use tests::{Behaviour, Package, S3Server, audit, demo_sig, programs, run_git};
 
 /// How long a story waits for something: far longer than anything takes.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -41,8 +41,17 @@ impl Standalone {
         Standalone::on(None, "[\"x86_64\"]").await
     }
 
+    /// The same with its files in this bucket.
+    pub(crate) async fn before(server: &S3Server) -> Standalone {
+        Standalone::made(None, "[\"x86_64\"]", Some(server)).await
+    }
+
     /// The same with its data in this folder, and these architectures.
     pub(crate) async fn on(data: Option<&Path>, arches: &str) -> Standalone {
+        Standalone::made(data, arches, None).await
+    }
+
+    async fn made(data: Option<&Path>, arches: &str, bucket: Option<&S3Server>) -> Standalone {
         let _another_story_did = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
@@ -59,7 +68,7 @@ impl Standalone {
         }
         tx.commit().await.unwrap();
         let listen = format!("127.0.0.1:{}", free_port());
-        let process = Process::new("farm", path, programs().join("test-standalone"))
+        let mut process = Process::new("farm", path, programs().join("test-standalone"))
             .arg("--data")
             .arg(data.display())
             .arg("--ledger")
@@ -68,6 +77,11 @@ impl Standalone {
             .arg(&listen)
             .arg("--yard")
             .arg(path.join("yard").display());
+        if let Some(server) = bucket {
+            let settings = path.join("bucket.toml");
+            std::fs::write(&settings, server.settings()).unwrap();
+            process = process.arg("--bucket").arg(settings.display());
+        }
         let url = format!("http://{listen}");
         let mut farm = Standalone { process, folder, data, yard, db, url, http: reqwest::Client::new() };
         farm.start().await;
@@ -229,10 +243,18 @@ impl Standalone {
 
     /// Is everything that users can fetch whole, tested and signed? `when` says when that is asked.
     pub(crate) async fn is_whole(&self, when: &str) {
+        self.is_whole_at(self.data.join("public").to_str().unwrap(), when).await;
+    }
+
+    /// The same of what users fetch from it, while it runs.
+    pub(crate) async fn is_fetched_whole(&self, when: &str) {
+        self.is_whole_at(&format!("{}/repos/", self.url), when).await;
+    }
+
+    async fn is_whole_at(&self, place: &str, when: &str) {
         let mut wrong = audit(&self.db, &self.data).await;
         let public = self.data.join("public");
-        let place =
-            verify::Place::open(public.to_str().unwrap()).map_err(|failure| format!("{failure:?}")).unwrap();
+        let place = verify::Place::open(place).map_err(|failure| format!("{failure:?}")).unwrap();
         let keys =
             verify::Keys::read(&public.join("keys")).map_err(|failure| format!("{failure:?}")).unwrap();
         let options = verify::Options { deep: true, ..verify::Options::default() };

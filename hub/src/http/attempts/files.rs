@@ -59,6 +59,7 @@ pub(in crate::http) async fn put(
     stream::must_fit(&headers, room)?;
     let stored =
         hub.artifacts.put_stream(stream::reader(body), room, Some(&digest)).await.map_err(of_artifact)?;
+    tracing::trace!(target: "steps", "a file that was built is stored");
     let file = Artifact { job: attempt.job.id, turn: attempt.turn, name, digest, size: stored.size };
     note(&hub, &attempt, &file).await?;
     Ok(StatusCode::NO_CONTENT)

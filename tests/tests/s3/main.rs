@@ -1,6 +1,9 @@
 //! Artifacts and what is published in a bucket of an S3-compatible store, which is a real server process.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+mod care;
+mod faults;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -154,7 +157,8 @@ async fn from_push_to_users_through_the_bucket_and_a_disk_that_is_lost() {
     farm.ends_well().await;
 
     // Another machine, with nothing but the ledger, the keys and the bucket. Nothing is kept there for long, and users are not
-    // sent there any more: the hub fetches what it has not.
+    // sent there any more: the hub fetches what it has not. Somebody has said that the first disk is gone.
+    kept.server.bucket().remove("owner").await.unwrap();
     let config = S3 { public_url: None, ..config };
     let farm = Farm::bare(Options { keep_public_hours: 0, ..kept.options(config) }).await;
     farm.until("the new disk shows what users had", || async {

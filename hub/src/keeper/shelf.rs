@@ -1,0 +1,87 @@
+//! What of the bucket users see: a snapshot is there before a pointer moves to it, stays whole while it is shown, and goes when
+//! nobody needs it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use farm::ids::SnapshotId;
+use farm::retention::Held;
+use farm::sig::{Stage, split_tag};
+
+use super::prune::{kept_public, needed};
+use crate::problem::{Answer, Problem};
+use crate::shelf::Shelf;
+use crate::state::Hub;
+
+/// The lock of whoever puts packages into the bucket, or removes some from it.
+const SHELF: &str = "shelf";
+
+/// Makes sure that users can fetch a snapshot of the public tree where they fetch such, before anything points to it.
+pub(super) async fn shelve(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
+    let Some(shelf) = &hub.shelf else { return Ok(()) };
+    let _nobody_sweeps = hub.alone_at(SHELF).await?;
+    shelf.bring(tag, id).await.map_err(|error| {
+        Problem::unavailable(
+            format!("snapshot {id} of {tag} is not where users fetch it: {error}"),
+            "see to the store; it is tried again by itself",
+        )
+    })
+}
+
+/// Puts into the bucket what it has lost of what users are shown, or was given something else for.
+pub(super) async fn mend(hub: &Hub) -> Answer<()> {
+    if hub.shelf.is_none() {
+        return Ok(());
+    }
+    let repos = hub.db.read().await?.repos().await?;
+    for repo in repos {
+        let is_public = split_tag(&repo.tag).is_some_and(|(_, stage)| stage != Stage::Candidate);
+        let Some(current) = repo.current.filter(|id| is_public && hub.public.contains(*id)) else { continue };
+        if let Err(problem) = shelve(hub, &repo.tag, current).await {
+            tracing::info_span!("keeper", repo = repo.tag)
+                .in_scope(|| super::log("what users fetch", &problem));
+        }
+    }
+    Ok(())
+}
+
+/// Removes from the bucket what the public tree does not have any more and was not shown for long. What only the bucket has, as
+/// after a disk was lost, stays for as long. The caller knows that this data folder may.
+pub(super) async fn prune(hub: &Hub) -> Answer<()> {
+    let Some(shelf) = &hub.shelf else { return Ok(()) };
+    let _nobody_publishes = hub.alone_at(SHELF).await?;
+    prune_alone(hub, shelf, kept_public(&hub.config)).await
+}
+
+async fn prune_alone(hub: &Hub, shelf: &Shelf, keep: Duration) -> Answer<()> {
+    let context = || "cannot tidy the bucket";
+    let there = shelf.snapshots().await.with_context(context)?;
+    let mut tx = hub.db.read().await?;
+    let needed = needed(&mut tx).await?;
+    let (mut going, mut kept) = (Vec::new(), BTreeMap::new());
+    for (id, touched) in there {
+        let is_needed = needed.contains(&id) || hub.public.contains(id);
+        let held = Held { id, is_needed, replaced: tx.replaced(id).await?, touched };
+        if held.may_go(keep, hub.now()) {
+            going.push(id);
+            continue;
+        }
+        let tag = match hub.public.tag_of(id).with_context(context)? {
+            Some(tag) => Some(tag),
+            None => tx.snapshot(id).await?.map(|snapshot| snapshot.tag),
+        };
+        let unknown = || format!("snapshot {id} is in the bucket, and of no repo that the ledger knows");
+        kept.insert(id, tag.with_context(unknown)?);
+    }
+    drop(tx);
+    for id in going {
+        shelf.take_out(id).await.with_context(context)?;
+        tracing::info!(snapshot = %id, "a former content of a repo is removed from the bucket");
+    }
+    let packages = shelf.sweep(&kept).await.with_context(context)?;
+    if packages > 0 {
+        tracing::info!(packages, "packages that no snapshot has are removed from the bucket");
+    }
+    Ok(())
+}
