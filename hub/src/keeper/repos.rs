@@ -139,12 +139,16 @@ async fn bring_back(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
             .map_err(|why| Problem::Internal(anyhow::anyhow!("{tag} cannot be made anew: {why}")));
     }
     let (Some(shelf), Some(endorsement)) = (&hub.shelf, tx.endorsement(id).await?) else { return Ok(()) };
+    let Some(snapshot) = tx.snapshot(id).await? else { return Ok(()) };
     drop(tx);
-    let signed =
-        endorsement.folders.into_iter().map(|(folder, metadata)| (folder, metadata.repomd)).collect();
+    let signed = endorsement.folders.iter();
+    let signed = signed.map(|(folder, metadata)| (folder.clone(), metadata.repomd.clone())).collect();
     let staged = hub.staging.join(compose::public_name(id));
     let context = || format!("cannot bring snapshot {id} of {tag} back from the bucket");
     shelf.recall(tag, id, &signed, &staged).await.with_context(context)?;
+    // No manifest lists these, and the ledger has them.
+    signing::publish::endorse(hub, &endorsement, &staged).await?;
+    crate::provenance::publish(hub, &snapshot, &endorsement, &staged).await?;
     hub.public.readmit(project, stage, id, &staged).await.with_context(context)?;
     signing::publish::keys(hub).await?;
     tracing::info!(snapshot = %id, repo = tag, "a repo was brought back from the bucket");

@@ -33,8 +33,8 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
             if let Err(problem) = prune(hub).await {
                 super::log("old snapshots", &problem);
             }
-            if let Err(problem) = remove_unneeded(hub).await {
-                super::log("what nothing needs", &problem);
+            if let Err(problem) = keep_store(hub).await {
+                super::log("what is stored", &problem);
             }
             if let Err(problem) = mind_bucket(hub).await {
                 super::log("the bucket", &problem);
@@ -62,13 +62,14 @@ pub(super) async fn expire(hub: &Hub) -> Answer<()> {
     Ok(())
 }
 
-/// Removes from the store, and from where users fetch it, what nothing in the ledger needs.
-async fn remove_unneeded(hub: &Hub) -> Answer<()> {
+/// Removes from the store, and from where users fetch it, what nothing in the ledger needs, and puts there what is missing.
+async fn keep_store(hub: &Hub) -> Answer<()> {
     if let Some(shelf) = &hub.shelf {
         shelf.must_be_ours().await.context("nothing is removed")?;
     }
     sweep_blobs(hub, FRESH).await?;
-    shelf::prune(hub).await
+    shelf::prune(hub).await?;
+    shelf::mend(hub).await
 }
 
 /// Removes blobs nothing in the ledger needs: what expired, and what was stored for something that then came to nothing.
@@ -88,8 +89,7 @@ pub(super) async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
     Ok(())
 }
 
-/// Brings into the bucket, if there is one, what it has lost of what users are shown, and what only the disk has and the ledger
-/// needs; and removes from the disk what it has
+/// Brings into the bucket, if there is one, what only the disk has and the ledger needs; and removes from the disk what it has
 /// too much of.
 async fn mind_bucket(hub: &Hub) -> Answer<()> {
     for digest in hub.artifacts.only_here().await.context("cannot compare disk and bucket")? {
@@ -102,7 +102,7 @@ async fn mind_bucket(hub: &Hub) -> Answer<()> {
     if removed > 0 {
         tracing::info!(files = removed, "artifacts that were not used for long are in the bucket alone");
     }
-    shelf::mend(hub).await
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use farm::ids::SnapshotId;
 use tokio::io::AsyncReadExt as _;
 
 use super::files::{pool_key, snapshot_key};
-use super::{Shelf, ShelfError};
+use super::whole::Whole;
+use super::{Shelf, ShelfError, WHOLE};
 use crate::bucket::each;
 use crate::files::{At as _, blocking, ensure_dir, remove_tree};
 use crate::repos::manifest::{self, Listing, is_package};
@@ -77,8 +78,10 @@ impl Shelf {
         let provenance = crate::provenance::PROVENANCE;
         let to = self.root.join("pool").join(tag).join(provenance);
         self.fetch_folder(&format!("{}/{provenance}", pool_key(tag)), &to).await?;
-        let (tag, staged) = (tag.to_owned(), staged.to_owned());
+        let (tag, staged, notes) = (tag.to_owned(), staged.to_owned(), self.notes.join(WHOLE).join(tag));
         blocking(move || {
+            // The disk may have what the ledger has in place of what came back.
+            Whole::forget(&notes)?;
             crate::provenance::lead_there(&tag, &partial)?;
             remove_tree(&staged)?;
             std::fs::rename(&partial, &staged).at("rename a directory to", &staged)

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use farm::digest::Digest;
 
@@ -50,6 +50,14 @@ impl Whole {
         };
         let seen = if is_ours { lines.filter_map(line).collect() } else { BTreeMap::new() };
         Ok(Self { place, address: address.to_owned(), seen, is_changed: false })
+    }
+
+    /// Removes what is written down at this place.
+    pub(super) fn forget(place: &Path) -> Result<(), FileError> {
+        match fs::remove_file(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.at("remove", place),
+        }
     }
 
     /// Was just this fetched back, and is it called now as it was then?

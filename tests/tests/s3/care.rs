@@ -1,7 +1,10 @@
 //! What operators do with a farm whose files are in a bucket: back it up and put it back, put a copy beside it, and mend what
 //! somebody has changed in the bucket.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser as _;
 use cli::Cli;
@@ -10,9 +13,10 @@ use cli::screen::{Look, Screen};
 use cli::settings::Environment;
 use farm::digest::Digest;
 use farm::stamp::Stamp;
-use hub::artifacts::key;
-use hub::bucket::S3;
-use tests::{Behaviour, Farm, Options, Package};
+use hub::artifacts::{Artifacts, key};
+use hub::bucket::{Bucket, S3};
+use hub::shelf::{Shelf, ShelfError};
+use tests::{Behaviour, Farm, Fault, FaultyLine, Options, Package};
 
 use super::{Kept, TESTING, audit, install, publish};
 
@@ -78,6 +82,65 @@ async fn a_backup_and_the_bucket_make_the_farm_again() {
         said.contains("files that the ledger names are missing") && said.contains(lost.as_str()),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_fetched_back_is_not_fetched_again_and_a_damaged_disk_is_not_believed() {
+    let Some(kept) = Kept::new().await else { return };
+    let data = kept.place.path().join("data");
+    let options = Options { data: Some(data.clone()), ..kept.options(kept.server.config(None)) };
+    let farm = Farm::bare(options).await;
+    farm.apply_demo().await;
+    publish(&farm, "1").await;
+    let id = farm.db.read().await.unwrap().repo(TESTING).await.unwrap().current.unwrap();
+    farm.ends_well().await;
+
+    let line = FaultyLine::to(kept.server.address).await;
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let count = fetched.clone();
+    line.does(move |asked| {
+        if asked.method == "GET" && !asked.path.contains("list-type") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Fault::None
+    });
+    let bucket = Bucket::open(&kept.server.config(Some(line.address))).unwrap();
+    let artifacts = Artifacts::open(&data.join("artifacts")).unwrap().behind(bucket.clone(), u64::MAX);
+    let shelf =
+        |notes: &str| Shelf::new(bucket.clone(), &artifacts, &data.join("public"), &data.join(notes), None);
+    shelf("shelf").bring(TESTING, id).await.unwrap();
+    assert!(fetched.swap(0, Ordering::SeqCst) > 4, "of a bucket at another address nothing is remembered");
+    shelf("shelf").bring(TESTING, id).await.unwrap();
+    assert_eq!(fetched.load(Ordering::SeqCst), 0);
+    shelf("lost").bring(TESTING, id).await.unwrap();
+    assert!(fetched.load(Ordering::SeqCst) > 4, "who remembers nothing looks");
+
+    // The disk has gone bad, and the bucket has lost the same file.
+    let folder = format!("snap/{id}/x86_64/repodata");
+    let file = std::fs::read_dir(data.join("public").join(&folder)).unwrap();
+    let mut names = file.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = names.find(|name| name.contains("primary")).unwrap();
+    let (file, key) = (data.join("public").join(&folder).join(&name), format!("public/{folder}/{name}"));
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, vec![7; whole.len()]).unwrap();
+    bucket.remove(&key).await.unwrap();
+    let brought = shelf("shelf").bring(TESTING, id).await;
+    assert!(matches!(&brought, Err(ShelfError::Changed { path }) if *path == file), "{brought:?}");
+    assert!(bucket.look(&key).await.unwrap().is_none(), "users are given nothing rather than that");
+    std::fs::write(&file, &whole).unwrap();
+    shelf("shelf").bring(TESTING, id).await.unwrap();
+    assert_eq!(bucket.digest(&key).await.unwrap().unwrap().0, Digest::of(&whole));
+
+    // What does not say which packages it needs is taken to need all.
+    let packages = || async { bucket.list("public/pool").await.unwrap().len() };
+    let (before, manifest) = (packages().await, data.join(format!("public/snap/{id}/manifests/x86_64")));
+    let listed = std::fs::read_to_string(&manifest).unwrap();
+    let (head, lines) = listed.split_once('\n').unwrap();
+    std::fs::write(&manifest, format!("{head}\n{}", lines.replacen(' ', "?", 2))).unwrap();
+    assert!(shelf("shelf").sweep(&BTreeMap::from([(id, TESTING.to_owned())])).await.is_err());
+    assert_eq!(packages().await, before);
+    std::fs::write(&manifest, listed).unwrap();
+    assert_eq!(shelf("shelf").sweep(&BTreeMap::from([(id, TESTING.to_owned())])).await.unwrap(), 0);
 }
 
 /// Publishes something else besides.

@@ -2,6 +2,7 @@
 //! for, and everything goes on by itself when that ends.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use farm::digest::Digest;
@@ -148,11 +149,55 @@ async fn a_new_disk_shows_nothing_that_came_back_by_halves() {
     publish(&farm, "1").await;
     farm.ends_well().await;
 
+    // Somebody who can write to the bucket has made the list of a snapshot fit to what it has instead.
+    let bucket = kept.server.bucket();
+    let snap = bucket.list("public/snap").await.unwrap();
+    let object = |part: &str| snap.iter().find(|object| object.key.ends_with(part)).unwrap().key.clone();
+    let (repomd, manifest) = (object("/x86_64/repodata/repomd.xml"), object("/manifests/x86_64"));
+    let signed = [&repomd, &manifest].map(|key| std::fs::read(kept.server.object(key)).unwrap());
+    let other = [signed[0].as_slice(), b"<!-- -->"].concat();
+    let line_of = |bytes: &[u8]| format!("{} {} repodata/repomd.xml", Digest::of(bytes), bytes.len());
+    let listed = String::from_utf8(signed[1].clone()).unwrap();
+    let forged = listed.replacen(&line_of(&signed[0]), &line_of(&other), 1);
+    assert_ne!(forged, listed);
+    bucket.put_bytes(&repomd, other).await.unwrap();
+    // And has put rubbish, which stays, in place of the signatures: the ledger has them too.
+    for part in ["/x86_64/repodata/repomd.xml.asc", "/decision.dsse.json"] {
+        bucket.put_bytes(&object(part), b"rubbish".to_vec()).await.unwrap();
+    }
+    bucket.put_bytes(&manifest, forged.into_bytes()).await.unwrap();
+    let line = FaultyLine::to(kept.server.address).await;
+    let asked_for = Arc::new(AtomicUsize::new(0));
+    let count = asked_for.clone();
+    line.does(move |asked| {
+        if asked.method == "GET" && asked.path.ends_with("repomd.xml") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Fault::None
+    });
+    let there = S3 { endpoint: format!("http://{}", line.address), ..config.clone() };
+    let farm = Farm::bare(kept.options(there)).await;
+    farm.until("it has tried more than once", || async {
+        (asked_for.load(Ordering::SeqCst) > 2).then_some(())
+    })
+    .await;
+    assert!(!farm.data.join("public/live").join(TESTING).exists());
+    for (key, bytes) in [repomd, manifest].iter().zip(signed) {
+        bucket.put_bytes(key, bytes).await.unwrap();
+    }
+    farm.until("the new disk shows what users had", || async {
+        farm.data.join("public/live").join(TESTING).exists().then_some(())
+    })
+    .await;
+    farm.ends_well().await;
+
     for fault in [Fault::Short, Fault::Twisted, Fault::CutOff] {
         let line = FaultyLine::to(kept.server.address).await;
-        line.does(move |asked| match asked.path.contains("/public/snap/") {
-            true if asked.method == "GET" && asked.path.contains("repodata") => fault,
-            _ => Fault::None,
+        // But for the one that was signed, which names the others.
+        line.does(move |asked| {
+            let is_metadata = asked.path.contains("/public/snap/") && asked.path.contains("/repodata/");
+            let is_other = asked.method == "GET" && !asked.path.ends_with("/repomd.xml");
+            if is_metadata && is_other { fault } else { Fault::None }
         });
         let there = S3 { endpoint: format!("http://{}", line.address), ..config.clone() };
         let farm = Farm::bare(kept.options(there)).await;

@@ -129,6 +129,8 @@ async fn the_disk_keeps_what_was_used_last_and_nothing_that_only_it_has_goes() {
 
     // Sweeping: neither what was stored just now here or there goes, nor what another store has stored since.
     assert!(!store.remove_stale(&digests[3], NEVER).await.unwrap());
+    let another = tempfile::tempdir().unwrap();
+    assert!(!self::store(another.path(), &server, 250).remove_stale(&digests[3], NEVER).await.unwrap());
     assert!(store.remove_stale(&digests[3], Duration::ZERO).await.unwrap());
     assert!(server.bucket().look(&key(&digests[3])).await.unwrap().is_none());
     assert!(!store.contains(&digests[3]) && elsewhere.exists());
