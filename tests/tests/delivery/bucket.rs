@@ -71,8 +71,8 @@ async fn what_the_bucket_has_lost_of_what_users_are_shown_comes_back() {
     let bucket = server.bucket();
     let mut damaged = Vec::new();
     for (folder, part, is_removed) in [
-        ("pool", ".rpm", false),
-        ("pool", "provenance", true),
+        ("pool", "quick-plum-2-1.x86_64.rpm", false),
+        ("pool", "provenance/quick-plum-2-1", true),
         ("snap", "repomd.xml", true),
         ("snap", "primary", false),
     ] {
