@@ -14,7 +14,7 @@ use crate::repos::compose::{self, ComposeError};
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
-    let behind = hub.db.read().await?.uncomposed().await?;
+    let behind = hub.db.glance().await?.uncomposed().await?;
     let mut progress = Progress::None;
     for repo in behind {
         if !hub.troubles.may_try(&repo.tag, repo.wanted, Instant::now()) {
@@ -36,7 +36,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
             }
         }
     }
-    let repos = hub.db.read().await?.repos().await?;
+    let repos = hub.db.glance().await?.repos().await?;
     for repo in repos {
         if let Err(problem) = follow_pointer(hub, &repo.tag).await {
             tracing::info_span!("keeper", repo = repo.tag).in_scope(|| super::log("a repo's tree", &problem));

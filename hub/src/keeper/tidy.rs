@@ -48,7 +48,7 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
 /// # Errors
 /// When the ledger or the disk fails; what is left is removed the next time.
 pub(super) async fn expire(hub: &Hub) -> Answer<()> {
-    let expired = hub.db.read().await?.expired(hub.now()).await?;
+    let expired = hub.db.glance().await?.expired(hub.now()).await?;
     for id in expired {
         let mut tx = hub.db.write().await?;
         let free = tx.forget_files_of(id).await?;
@@ -67,7 +67,7 @@ pub(super) async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
         .context("the task that lists blobs ended early")?;
     let blobs = blobs.map_err(|error| Problem::Internal(error.into()))?;
     for digest in blobs {
-        if hub.db.read().await?.is_held(&digest).await? {
+        if hub.db.glance().await?.is_held(&digest).await? {
             continue;
         }
         // Once more where nobody can note it meanwhile.
