@@ -1,10 +1,10 @@
 //! Carries an attempt's logs to the hub while they grow.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::task::JoinHandle;
 
 use crate::client::{AttemptClient, ClientError};
@@ -58,12 +58,11 @@ async fn carry(name: &'static str, mut growth: Growth, client: AttemptClient) ->
     let mut sent = 0;
     while growth.beyond(sent).await {
         growth.closed_within(LULL).await;
-        let mut file = File::open(growth.path()).await.map_err(disk)?;
+        let file = File::open(growth.path()).map_err(disk)?;
         while sent < growth.size() {
-            file.seek(std::io::SeekFrom::Start(sent)).await.map_err(disk)?;
-            let mut chunk = Vec::with_capacity(CHUNK);
-            let wanted = (growth.size() - sent).min(CHUNK as u64);
-            (&mut file).take(wanted).read_to_end(&mut chunk).await.map_err(disk)?;
+            let wanted = usize::try_from(growth.size() - sent).unwrap_or(CHUNK).min(CHUNK);
+            let mut chunk = vec![0; wanted];
+            file.read_exact_at(&mut chunk, sent).map_err(disk)?;
             // The hub's size counts: an answer that was lost means that it has more than this end believed.
             let there = client.log(name, sent, &chunk).await?.size;
             if there <= sent {

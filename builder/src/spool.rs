@@ -3,13 +3,15 @@
 //!
 //! The disk stands between the container and the hub on purpose: a slow or absent hub never holds up a container, and
 //! no byte is lost.
+//!
+//! The pieces are small, and a write that ends in the page cache takes less time than handing it to another thread and
+//! waiting for that one: so files are written here, and read, where it is asked for.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 /// The writing end. Dropping it closes the spool.
@@ -44,7 +46,7 @@ impl Spool {
     /// Whatever the file system says.
     pub async fn create(path: impl Into<PathBuf>, limit: u64) -> io::Result<Self> {
         let path = path.into();
-        let file = File::options().append(true).create_new(true).open(&path).await?;
+        let file = File::options().append(true).create_new(true).open(&path)?;
         Ok(Self { path, file, limit, size: watch::Sender::new(0) })
     }
 
@@ -57,8 +59,7 @@ impl Spool {
         let room = usize::try_from(self.limit - size).unwrap_or(usize::MAX);
         let kept = &bytes[..bytes.len().min(room)];
         if !kept.is_empty() {
-            self.file.write_all(kept).await?;
-            self.file.flush().await?;
+            self.file.write_all(kept)?;
             self.size.send_replace(size + kept.len() as u64);
         }
         Ok(if kept.len() < bytes.len() { Room::Exhausted } else { Room::Enough })

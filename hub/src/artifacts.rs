@@ -9,7 +9,7 @@ mod behind;
 pub use behind::key;
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,13 +18,14 @@ use std::time::{Duration, SystemTime};
 use farm::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use self::behind::Behind;
 use crate::bucket::BucketError;
 use crate::files::{At as _, FileError, blocking, ensure_dir, link_or_copy, sync_dir};
 
-/// Bytes read and hashed at a time.
+/// Bytes read and hashed at a time. What is no longer goes to the disk in one step: the way to another thread and back costs
+/// more than writing it does.
 const CHUNK: usize = 256 * 1024;
 /// Everybody may read an artifact, nobody may change it: public repos are hard links to it.
 const READ_ONLY: u32 = 0o444;
@@ -131,24 +132,23 @@ impl Artifacts {
         max_bytes: u64,
         expected: Option<&Digest>,
     ) -> Result<Stored, ArtifactError> {
-        let store = self.clone();
-        let (temporary, file) = blocking(move || store.begin()).await?;
-        let written = |source| FileError { doing: "write", path: temporary.path().to_owned(), source };
-        let mut file = tokio::fs::File::from_std(file);
+        let mut begun = None;
         let mut hasher = Sha256::new();
         let mut size = 0_u64;
-        let mut chunk = vec![0; CHUNK];
+        let mut piece = Vec::with_capacity(CHUNK);
         loop {
-            let count = reader.read(&mut chunk).await.map_err(ArtifactError::Interrupted)?;
-            if count == 0 {
-                break;
-            }
-            size += count as u64;
+            let whole = fill(&mut piece, &mut reader).await.map_err(ArtifactError::Interrupted)?;
+            size += piece.len() as u64;
             if size > max_bytes {
                 return Err(ArtifactError::TooLarge { max: max_bytes });
             }
-            hasher.update(&chunk[..count]);
-            file.write_all(&chunk[..count]).await.map_err(written)?;
+            hasher.update(&piece);
+            if whole {
+                break;
+            }
+            let (store, former) = (self.clone(), begun.take());
+            let (temporary, spent) = blocking(move || store.append(former, piece)).await?;
+            (begun, piece) = (Some(temporary), spent);
         }
         let actual = Digest::from_bytes(&hasher.finalize());
         if let Some(expected) = expected
@@ -156,9 +156,12 @@ impl Artifacts {
         {
             return Err(ArtifactError::Mismatch { expected: expected.clone(), actual });
         }
-        file.flush().await.map_err(written)?;
         let (store, digest) = (self.clone(), actual.clone());
-        blocking(move || store.finish(temporary, &digest)).await?;
+        blocking(move || {
+            let (temporary, _) = store.append(begun, piece)?;
+            store.finish(temporary, &digest)
+        })
+        .await?;
         Ok(Stored { digest: actual, size })
     }
 
@@ -249,13 +252,26 @@ impl Artifacts {
         self.remove(digest)
     }
 
-    /// A locked temporary file, and a second handle of it to write through.
-    fn begin(&self) -> Result<(NamedTempFile, File), FileError> {
+    /// A locked temporary file.
+    fn begin(&self) -> Result<NamedTempFile, FileError> {
         let dir = self.root.join("tmp");
         let temporary = NamedTempFile::new_in(&dir).at("create a file in", &dir)?;
         temporary.as_file().lock().at("lock", temporary.path())?;
-        let file = temporary.as_file().try_clone().at("open", temporary.path())?;
-        Ok((temporary, file))
+        Ok(temporary)
+    }
+
+    /// Writes the next piece to a temporary file, which is begun if it was not yet. Gives the piece's memory back.
+    fn append(
+        &self,
+        begun: Option<NamedTempFile>,
+        piece: Vec<u8>,
+    ) -> Result<(NamedTempFile, Vec<u8>), FileError> {
+        let mut temporary = match begun {
+            Some(temporary) => temporary,
+            None => self.begin()?,
+        };
+        temporary.as_file_mut().write_all(&piece).at("write", temporary.path())?;
+        Ok((temporary, piece))
     }
 
     fn finish(&self, temporary: NamedTempFile, digest: &Digest) -> Result<(), FileError> {
@@ -277,6 +293,17 @@ impl Artifacts {
         temporary.persist(&path).map_err(|error| error.error).at("rename a file to", &path)?;
         sync_dir(&shard)
     }
+}
+
+/// Reads the next piece in place of the one before. Gives whether it was the last.
+async fn fill(piece: &mut Vec<u8>, reader: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<bool> {
+    piece.clear();
+    while piece.len() < CHUNK {
+        if (&mut *reader).take((CHUNK - piece.len()) as u64).read_buf(piece).await? == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn missing_or(doing: &'static str, error: io::Error, digest: &Digest, path: &Path) -> ArtifactError {
@@ -341,7 +368,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Artifacts::open(dir.path()).unwrap();
         fs::write(dir.path().join("tmp/dead"), "half").unwrap();
-        let (alive, _file) = store.begin().unwrap();
+        let alive = store.begin().unwrap();
         Artifacts::open(dir.path()).unwrap();
         assert!(alive.path().exists());
         assert_eq!(count_temporaries(dir.path()), 1);

@@ -42,7 +42,7 @@ pub(crate) async fn nobody_for(hub: &Hub, tx: &mut Tx, project: &Project) -> Ans
 /// # Errors
 /// When the ledger fails.
 pub(crate) async fn warnings(hub: &Hub, target: &str) -> Answer<Vec<String>> {
-    let mut tx = hub.db.read().await?;
+    let mut tx = hub.db.glance().await?;
     let community = tx.community().await?;
     match community.target(target) {
         Some(project) => nobody_for(hub, &mut tx, project).await,

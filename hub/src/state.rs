@@ -235,8 +235,13 @@ impl Hub {
 
     /// Something changed: the keeper and the scheduler look soon.
     pub async fn hurry(&self) {
-        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+        self.hurry_keepers();
         self.bus.nudge().await;
+    }
+
+    /// Has the keeper's loops look now.
+    pub fn hurry_keepers(&self) {
+        self.wake.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Tells of every hurry from now on.
@@ -250,7 +255,7 @@ impl Hub {
     /// # Errors
     /// When the ledger fails.
     pub async fn community(&self) -> Answer<Community> {
-        Ok(self.db.read().await?.community().await?)
+        Ok(self.db.glance().await?.community().await?)
     }
 
     /// The page of a build, for people.

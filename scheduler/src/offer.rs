@@ -76,11 +76,10 @@ async fn offer_one(
     let job = candidate.job;
     let mut tx = parts.db.write().await.context("cannot offer a job")?;
     // Counted again under a lock: two schedulers that have seen the same free slot must not both fill it.
-    let Some((report, _)) = tx.builder_locked(builder).await.context("cannot count a builder's slots")?
+    let Some((report, held)) = tx.builder_locked(builder).await.context("cannot count a builder's slots")?
     else {
         return Ok(Answer::Full);
     };
-    let held = tx.held_by(builder).await.context("cannot count a builder's slots")?;
     if room(report, held, config, now).is_none_or(|room| !room.takes(candidate)) {
         return Ok(Answer::Full);
     }

@@ -48,7 +48,7 @@ impl Outbox {
     /// # Errors
     /// When the ledger or the bus fails: nothing is forgotten then, and the next look tells them again.
     pub async fn tell(&mut self, parts: &Parts, now: Stamp) -> anyhow::Result<Told> {
-        let changes = parts.db.read().await.context("cannot look for changes to tell")?.events(BATCH).await;
+        let changes = parts.db.glance().await.context("cannot look for changes to tell")?.events(BATCH).await;
         let changes = changes.context("cannot look for changes to tell")?;
         if changes.is_empty() {
             return Ok(Told::All);

@@ -9,13 +9,13 @@ use farm::digest::Digest;
 use farm::ids::JobId;
 use farm::stamp::Stamp;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::trouble::Trouble;
 use crate::{Config, Outbox, Parts, Ticked, Told, tick};
 
-/// However many nudges come in, a tick is not begun sooner than this after the last: one that waits a moment finds
-/// the work of many nudges at once.
+/// However many nudges come in, a tick is not begun sooner than this after the end of the last: one that waits a moment
+/// finds the work of many nudges at once. A nudge that comes later is followed at once.
 const BREATH: Duration = Duration::from_millis(5);
 /// Between two looks at what the bus has set aside.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
@@ -110,11 +110,12 @@ async fn rest(parts: &Parts, config: &Config, trouble: &Trouble) {
         // No nudge makes a database come back.
         Some(pause) => sleep(pause).await,
         None => {
-            sleep(BREATH).await;
+            let earliest = Instant::now() + BREATH;
             tokio::select! {
                 () = sleep(scan) => {}
                 () = parts.bus.nudged() => {}
             }
+            sleep_until(earliest).await;
         }
     }
 }

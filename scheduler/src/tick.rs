@@ -52,7 +52,7 @@ pub async fn tick(
 /// A lease counts only when hubs have been there to renew it for all of its length: while none was, no builder could
 /// say that it is at work.
 async fn lapse(parts: &Parts, config: &Config, now: Stamp, ticked: &mut Ticked) -> anyhow::Result<()> {
-    let mut tx = parts.db.read().await.context("cannot look for what is overdue")?;
+    let mut tx = parts.db.glance().await.context("cannot look for what is overdue")?;
     let pulse = tx.hubs_pulse().await.context("cannot look for the hubs")?;
     let (lease, gap) =
         (Duration::from_millis(config.patience.lease_ms), Duration::from_millis(config.hub_gap_ms));
@@ -73,7 +73,7 @@ async fn lapse(parts: &Parts, config: &Config, now: Stamp, ticked: &mut Ticked) 
 
 /// Says again what the builders of cancelled jobs may have missed.
 async fn recall(parts: &Parts, ticked: &mut Ticked) -> anyhow::Result<()> {
-    let mut tx = parts.db.read().await.context("cannot look for cancelled jobs")?;
+    let mut tx = parts.db.glance().await.context("cannot look for cancelled jobs")?;
     let stopping = tx.stopping().await.context("cannot look for cancelled jobs")?;
     drop(tx);
     for (job, turn) in stopping {

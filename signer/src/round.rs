@@ -126,7 +126,7 @@ impl Signer {
     async fn prepare(&mut self) -> Result<(), Trouble> {
         let mut own = self.keys.list()?;
         if !own.iter().any(|key| key.purpose == Purpose::Decisions) {
-            let told = self.parts.db.read().await?.signing_keys().await?;
+            let told = self.parts.db.glance().await?.signing_keys().await?;
             if let Some(missing) = current(&told, Purpose::Decisions, "", now()) {
                 // Another signer's, or this one's before it lost its folder: a second one would hide that.
                 self.keys.decisions(missing)?;
@@ -194,7 +194,7 @@ impl Signer {
         if let Some(ring) = Ring::of(&own, sig, item.key.as_deref(), now()) {
             return Ok(ring);
         }
-        let told = self.parts.db.read().await?.signing_keys().await?;
+        let told = self.parts.db.glance().await?.signing_keys().await?;
         if let Some(missing) = current(&told, Purpose::Packages, sig, now()) {
             let folder = self.config.keys.join("packages").join(sig);
             let fingerprint = missing.fingerprint.clone();

@@ -1,6 +1,8 @@
 //! One call: sent, judged by its answer, and sent again if that may help.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a beat may take that renews a lease which has run out.
 const BEAT: Duration = Duration::from_secs(10);
+/// Bytes of a file's part that is sent in one piece.
+const PIECE: usize = 256 * 1024;
 /// Characters of the hub's own words that are passed on.
 const QUOTE: usize = 300;
 
@@ -105,9 +109,19 @@ impl AttemptClient {
 
 impl Slice<'_> {
     async fn body(&self) -> io::Result<Body> {
-        let mut file = tokio::fs::File::open(self.file).await?;
-        file.seek(io::SeekFrom::Start(self.offset)).await?;
-        Ok(Body::wrap_stream(ReaderStream::with_capacity(file.take(self.size), 256 * 1024)))
+        let file = File::open(self.file)?;
+        match usize::try_from(self.size) {
+            Ok(size) if size <= PIECE => {
+                let mut piece = vec![0; size];
+                file.read_exact_at(&mut piece, self.offset)?;
+                Ok(piece.into())
+            }
+            Ok(_) | Err(_) => {
+                let mut file = tokio::fs::File::from_std(file);
+                file.seek(io::SeekFrom::Start(self.offset)).await?;
+                Ok(Body::wrap_stream(ReaderStream::with_capacity(file.take(self.size), PIECE)))
+            }
+        }
     }
 }
 

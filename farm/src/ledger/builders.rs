@@ -1,6 +1,6 @@
 //! Builders: as they last reported themselves, the digests of their secrets, and what operators want of them.
 
-use super::{LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
+use super::{Held, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
 use crate::builder::{Builder, Wish};
 use crate::digest::Digest;
 
@@ -74,26 +74,21 @@ impl Tx {
     /// # Errors
     /// [`LedgerError::Refused`] while it has jobs.
     pub async fn remove_builder(&mut self, name: &str) -> Result<bool> {
-        if let Some((_, held)) = self.builder_locked(name).await?
-            && held > 0
-        {
+        if let Some((_, Held { jobs: held @ 1.., .. })) = self.builder_locked(name).await? {
             return Err(LedgerError::Refused(format!("builder {name} still has {held} of the farm's jobs")));
         }
         Ok(execute!(self, "DELETE FROM builder WHERE name = $1", name)? == 1)
     }
 
-    /// A builder and how many jobs it has, offered or at work. Until this transaction ends nobody else is told, so that
+    /// A builder and what it holds. Until this transaction ends nobody else is told, so that
     /// a free slot is not given away twice.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn builder_locked(&mut self, name: &str) -> Result<Option<(Builder, u32)>> {
+    pub async fn builder_locked(&mut self, name: &str) -> Result<Option<(Builder, Held)>> {
         self.lock_builder(name).await?;
         let Some(builder) = self.builder(name).await? else { return Ok(None) };
-        let sql =
-            "SELECT COUNT(*) FROM job WHERE phase IN ('offered', 'building', 'stopping') AND builder = $1";
-        let (held,) = fetch!(fetch_one, self, (i64,), sql, name)?;
-        Ok(Some((builder, u32::try_from(held).unwrap_or(u32::MAX))))
+        Ok(Some((builder, self.held_by(name).await?)))
     }
 
     /// Every builder that was ever let in, by name.

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor as _, PgPool, SqlitePool};
 
-use super::{LedgerError, Result, Tx, fetch, pg};
+use super::{LedgerError, Line, Result, Tx, fetch, pg};
 
 /// How long opening a file, or a wait for SQLite's write lock, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -196,8 +196,8 @@ impl Db {
     /// When no connection is to be had.
     pub async fn write(&self) -> Result<Tx> {
         Ok(match self {
-            Db::Lite { writer, .. } => Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Db::Pg(pool) => Tx::Pg(pg::answered(pool.begin()).await?),
+            Db::Lite { writer, .. } => Tx::Lite(Line::Whole(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Db::Pg(pool) => Tx::Pg(Line::Whole(pg::answered(pool.begin()).await?)),
         })
     }
 
@@ -207,8 +207,20 @@ impl Db {
     /// When no connection is to be had.
     pub async fn read(&self) -> Result<Tx> {
         Ok(match self {
-            Db::Lite { readers, .. } => Tx::Lite(readers.begin().await?),
-            Db::Pg(pool) => Tx::Pg(pg::answered(pool.begin()).await?),
+            Db::Lite { readers, .. } => Tx::Lite(Line::Whole(readers.begin().await?)),
+            Db::Pg(pool) => Tx::Pg(Line::Whole(pg::answered(pool.begin()).await?)),
+        })
+    }
+
+    /// For reading one thing, or several that need not be of one moment: each statement sees what is so when it runs. A
+    /// transaction costs two more waits for the database, which for one statement is three times as much.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn glance(&self) -> Result<Tx> {
+        Ok(match self {
+            Db::Lite { readers, .. } => Tx::Lite(Line::Each(readers.acquire().await?)),
+            Db::Pg(pool) => Tx::Pg(Line::Each(pg::answered(pool.acquire()).await?)),
         })
     }
 

@@ -3,6 +3,7 @@
 //! One text serves SQLite and PostgreSQL. Every change of state goes through [`advance`]: it names the version it has
 //! seen, and either exactly one row changes or the change did not happen. A caller opens a transaction with
 //! [`Db::write`] or [`Db::read`], calls the methods of [`Tx`], and commits; a transaction that is dropped leaves nothing.
+//! Who reads one thing only, or several that need not fit together, takes [`Db::glance`].
 //!
 //! # Contract
 //! - SQLite has one writer at a time; [`Db::write`] waits for its turn. Never hold a [`Tx`] across other waiting.
@@ -42,12 +43,13 @@ mod undone;
 mod usage;
 mod waivers;
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, Postgres, Sqlite, Transaction};
 
 pub use artifacts::{Artifact, LookasideFile};
 pub use builds::BuildFilter;
@@ -71,9 +73,46 @@ pub use waivers::Withdrawal;
 #[derive(Debug)]
 pub enum Tx {
     /// On a file.
-    Lite(Transaction<'static, Sqlite>),
+    Lite(Line<Sqlite>),
     /// On a server.
-    Pg(Transaction<'static, Postgres>),
+    Pg(Line<Postgres>),
+}
+
+/// How statements reach a database.
+#[derive(Debug)]
+pub enum Line<D: Database> {
+    /// Together, as one transaction.
+    Whole(Transaction<'static, D>),
+    /// Each by itself.
+    Each(PoolConnection<D>),
+}
+
+impl<D: Database> Deref for Line<D> {
+    type Target = D::Connection;
+    fn deref(&self) -> &D::Connection {
+        match self {
+            Self::Whole(tx) => tx,
+            Self::Each(connection) => connection,
+        }
+    }
+}
+
+impl<D: Database> DerefMut for Line<D> {
+    fn deref_mut(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Whole(tx) => tx,
+            Self::Each(connection) => connection,
+        }
+    }
+}
+
+impl<D: Database> Line<D> {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Whole(tx) => tx.commit().await,
+            Self::Each(_) => Ok(()),
+        }
+    }
 }
 
 /// Something read, with the version that guards its next change.
@@ -188,6 +227,10 @@ impl Tx {
 
     /// Waits until no other transaction holds this lock, and holds it until the end of this one.
     pub(crate) async fn lock(&mut self, name: &str) -> Result<()> {
+        if let Tx::Lite(Line::Whole(_)) = self {
+            // A file has one writer at a time, so whoever may write at all holds every lock there is.
+            return Ok(());
+        }
         let sql = "INSERT INTO lock (name, version) VALUES ($1, 0)
                    ON CONFLICT (name) DO UPDATE SET version = lock.version + 1";
         execute!(self, sql, name)?;

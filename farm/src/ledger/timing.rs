@@ -25,21 +25,20 @@ impl Tx {
 
     /// Remembers a job that passed, and forgets the oldest like it.
     pub(super) async fn note_timing(&mut self, job: &Job, took: Duration, now: Stamp) -> Result<()> {
-        let sql = "SELECT package FROM request WHERE id = $1";
-        let Some((package,)) = fetch!(fetch_optional, self, (String,), sql, job.request.to_string())? else {
-            return Ok(());
-        };
+        let request = job.request.to_string();
         let (label, arch) = (job.kind.label(), job.arch.as_str());
         let ms = size_in(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        let sql =
-            "INSERT INTO timing (job, package, label, arch, milliseconds, at) VALUES ($1, $2, $3, $4, $5, $6)
+        let sql = "INSERT INTO timing (job, package, label, arch, milliseconds, at)
+                   SELECT $1, package, $3, $4, $5, $6 FROM request WHERE id = $2
                    ON CONFLICT (job) DO NOTHING";
-        execute!(self, sql, job.id.to_string(), &package, &label, arch, ms, now.millis())?;
-        let sql = "DELETE FROM timing WHERE package = $1 AND label = $2 AND arch = $3 AND job NOT IN (
-                       SELECT job FROM timing WHERE package = $1 AND label = $2 AND arch = $3
+        execute!(self, sql, job.id.to_string(), &request, &label, arch, ms, now.millis())?;
+        let sql = "DELETE FROM timing WHERE label = $2 AND arch = $3
+                   AND package = (SELECT package FROM request WHERE id = $1) AND job NOT IN (
+                       SELECT job FROM timing WHERE label = $2 AND arch = $3
+                       AND package = (SELECT package FROM request WHERE id = $1)
                        ORDER BY at DESC, job DESC LIMIT $4
                    )";
-        execute!(self, sql, &package, &label, arch, REMEMBERED)?;
+        execute!(self, sql, &request, &label, arch, REMEMBERED)?;
         Ok(())
     }
 }

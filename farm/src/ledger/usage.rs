@@ -81,12 +81,10 @@ impl Tx {
 
     async fn charge(&mut self, job: &Job, took: Duration, now: Stamp, half_life: Duration) -> Result<()> {
         let (arch, class) = (job.arch.as_str(), class_in(job.class));
-        // Written before it is read, so that two attempts that end at once do not both add to the same sum.
+        // Written where it is read, so that two attempts that end at once do not both add to the same sum.
         let sql = "INSERT INTO usage (sig, arch, class, milliseconds, at) VALUES ($1, $2, $3, 0, $4)
-                   ON CONFLICT (sig, arch, class) DO UPDATE SET at = usage.at";
-        execute!(self, sql, &job.sig, arch, class, now.millis())?;
-        let sql = "SELECT milliseconds, at FROM usage WHERE sig = $1 AND arch = $2 AND class = $3";
-        let (used, at) = fetch!(fetch_one, self, (i64, i64), sql, &job.sig, arch, class)?;
+                   ON CONFLICT (sig, arch, class) DO UPDATE SET at = usage.at RETURNING milliseconds, at";
+        let (used, at) = fetch!(fetch_one, self, (i64, i64), sql, &job.sig, arch, class, now.millis())?;
         let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         // Another process's clock may be a little ahead of this one's: then this attempt is the older one.
         let (at, now) = (Stamp::from_millis(at), now.max(Stamp::from_millis(at)));

@@ -6,7 +6,7 @@ use farm::arch::Arch;
 use farm::builder::{Builder, Condition, Wish};
 use farm::digest::Digest;
 use farm::job::{Event, JobState, Patience, Refused};
-use farm::ledger::{Db, Enrolling, LedgerError, Reported, StepError, Tx};
+use farm::ledger::{Db, Enrolling, Held, LedgerError, Reported, StepError, Tx};
 use farm::message::Presence;
 use farm::outcome::Outcome;
 use farm::stamp::Stamp;
@@ -91,7 +91,9 @@ async fn contract_a_builders_jobs_are_counted(db: Db) {
     step(&db, &jobs[1], offer("b1"), NOON).await.unwrap();
     step(&db, &jobs[2], offer("b2"), NOON).await.unwrap();
     let mut tx = db.write().await.unwrap();
-    assert_eq!(tx.builder_locked("b1").await.unwrap(), Some((builder("b1", 3), 2)));
+    let limits = &jobs[0].recipe.limits;
+    let held = Held { jobs: 2, memory_mb: 2 * limits.memory_mb, disk_mb: 2 * limits.disk_mb };
+    assert_eq!(tx.builder_locked("b1").await.unwrap(), Some((builder("b1", 3), held)));
     assert_eq!(tx.builder_locked("b2").await.unwrap(), None, "it never reported");
 }
 

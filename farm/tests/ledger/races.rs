@@ -74,7 +74,7 @@ async fn contract_a_free_slot_is_given_away_once(db: Db) {
         async move {
             let mut tx = db.write().await.unwrap();
             let (builder, held) = tx.builder_locked("b1").await.unwrap().unwrap();
-            if held < builder.slots {
+            if held.jobs < builder.slots {
                 tx.step_job(job, offer("b1"), NOON, &Patience::default()).await.unwrap();
                 tx.commit().await.unwrap();
                 return true;

@@ -45,7 +45,7 @@ pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
 pub(super) async fn person_of(hub: &Hub, headers: &HeaderMap) -> Answer<Person> {
     let token = token_of(headers).ok_or(Problem::Unauthenticated)?;
     let digest = Digest::of(token.as_bytes());
-    hub.db.read().await?.person_by_token(&digest).await?.ok_or(Problem::UnknownToken)
+    hub.db.glance().await?.person_by_token(&digest).await?.ok_or(Problem::UnknownToken)
 }
 
 impl FromRequestParts<Hub> for Caller {

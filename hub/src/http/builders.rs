@@ -26,7 +26,7 @@ impl FromRequestParts<Hub> for Known {
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Answer<Self> {
         let secret = token_of(&parts.headers).ok_or(Problem::Unauthenticated)?;
         let digest = Digest::of(secret.as_bytes());
-        let builder = hub.db.read().await?.builder_by_secret(&digest).await?;
+        let builder = hub.db.glance().await?.builder_by_secret(&digest).await?;
         let builder = builder.ok_or(Problem::UnknownToken)?;
         match builder.wish {
             Wish::Work | Wish::Drain => Ok(Known(builder, digest)),

@@ -7,6 +7,7 @@ use farm::api::{MadeRequest, NewBuild, Page, RequestView};
 use farm::ids::RequestId;
 use farm::ledger::RequestFilter;
 use farm::recipe::Input;
+use farm::request::Request;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -120,15 +121,16 @@ pub(super) async fn create_of_srpm(
             "give a name such as hello-2.10-1.src.rpm",
         ));
     }
-    if hub.community().await?.target(&target).is_none() {
+    let community = hub.community().await?;
+    let Some(project) = community.target(&target) else {
         return Err(Problem::not_found("target", target.chars().take(100).collect::<String>()));
-    }
+    };
     let max = stream::upload_limit(&hub);
     stream::must_fit(&headers, max)?;
     let stored =
         hub.artifacts.put_stream(stream::reader(body), max, None).await.map_err(problem::of_artifact)?;
     let srpm = Input { name, digest: stored.digest, size: stored.size };
-    made(&hub, intake::scratch_srpm(&hub, &person, &target, srpm).await?).await
+    made(&hub, intake::scratch_srpm(&hub, &person, project, srpm).await?).await
 }
 
 /// Stops a build.
@@ -158,11 +160,8 @@ pub(super) async fn retry(
     made(&hub, intake::retry(&hub, &person, id).await?).await
 }
 
-async fn made(hub: &Hub, id: RequestId) -> Answer<(StatusCode, Json<MadeRequest>)> {
-    let request = hub.db.read().await?.request(id).await?;
-    let warnings = match request {
-        Some(request) => warnings(hub, &request.target).await?,
-        None => Vec::new(),
-    };
+async fn made(hub: &Hub, request: Request) -> Answer<(StatusCode, Json<MadeRequest>)> {
+    let id = request.id;
+    let warnings = warnings(hub, &request.target).await?;
     Ok((StatusCode::ACCEPTED, Json(MadeRequest { id, url: hub.build_url(id), warnings })))
 }

@@ -27,7 +27,7 @@ pub(super) struct WhichTurn {
 #[utoipa::path(get, path = "/api/v1/jobs/{job}", tag = "jobs", params(("job" = JobId, Path, description = "Its id")),
     responses((status = 200, body = JobView)))]
 pub(super) async fn show(State(hub): State<Hub>, Path(id): Path<JobId>) -> Answer<Json<JobView>> {
-    let job = find(&mut hub.db.read().await?, id).await?;
+    let job = find(&mut hub.db.glance().await?, id).await?;
     Ok(Json(view::job(&hub, &job).await?))
 }
 

@@ -177,7 +177,7 @@ async fn of_known_name(hub: &Hub, id: JobId, name: &str) -> Answer<Job> {
     if !is_log_name(name) {
         return Err(Problem::not_found("log", name.chars().take(60).collect::<String>()));
     }
-    jobs::find(&mut hub.db.read().await?, id).await
+    jobs::find(&mut hub.db.glance().await?, id).await
 }
 
 /// Will nothing be added to the logs of this turn?

@@ -46,7 +46,7 @@ pub(super) async fn list(
     let Filter { sig, target, state, before, limit: _ } = filter;
     let settled = state.map(|state| state == Openness::Closed);
     let filter = PromotionFilter { sig, target, settled, before, limit };
-    let items = hub.db.read().await?.promotions(&filter).await?;
+    let items = hub.db.glance().await?.promotions(&filter).await?;
     Ok(Json(view::page(items, limit, |item| item.id.to_string())))
 }
 

@@ -27,7 +27,7 @@ const DAY_MS: u64 = 86_400_000;
 ///
 /// # Errors
 /// What is wrong with the target, the repo or the commit, or that the person may not.
-pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answer<RequestId> {
+pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answer<Request> {
     let community = hub.community().await?;
     let project = target(&community, &new.target)?;
     let commit = locate(hub, &new.repo, &new.commit).await?;
@@ -45,7 +45,7 @@ pub async fn build(hub: &Hub, person: &Person, new: farm::api::NewBuild) -> Answ
     tx.commit().await?;
     note(&request);
     hub.hurry().await;
-    Ok(request.id)
+    Ok(request)
 }
 
 /// Is a source RPM in the store, and can it be had from there?
@@ -60,11 +60,17 @@ async fn is_stored(hub: &Hub, srpm: &Input) -> Answer<bool> {
 /// A scratch build of a source RPM that is in the artifact store.
 ///
 /// # Errors
+<<<<<<< HEAD
 /// What is wrong with the target or the file.
 pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: Input) -> Answer<RequestId> {
     let community = hub.community().await?;
     let project = target(&community, target_name)?;
     let path = hub.artifacts.local(&srpm.digest).await.context("cannot read what was stored just now")?;
+=======
+/// What is wrong with the file.
+pub async fn scratch_srpm(hub: &Hub, person: &Person, project: &Project, srpm: Input) -> Answer<Request> {
+    let path = hub.artifacts.path(&srpm.digest);
+>>>>>>> disp
     let read = super::source::blocking(move || {
         rpms::read_srpm(&path).map_err(|error| {
             Problem::invalid(error.to_string(), "send a source RPM, as `rpmbuild -bs` makes it")
@@ -80,14 +86,14 @@ pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: I
     tx.commit().await?;
     note(&request);
     hub.hurry().await;
-    Ok(request.id)
+    Ok(request)
 }
 
 /// The same again: a new request for what an unsuccessful one asked for.
 ///
 /// # Errors
 /// That it is still running, has succeeded, or is no build; or that the person may not.
-pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestId> {
+pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<Request> {
     let mut tx = hub.db.read().await?;
     let old = tx.request(id).await?.ok_or_else(|| Problem::not_found("build", id))?.value;
     let community = tx.community().await?;
@@ -143,7 +149,7 @@ pub async fn retry(hub: &Hub, person: &Person, id: RequestId) -> Answer<RequestI
     tx.commit().await?;
     note(&request);
     hub.hurry().await;
-    Ok(request.id)
+    Ok(request)
 }
 
 /// Stops a request. Jobs that wait are settled at once; builders that are at work are told.
@@ -262,7 +268,7 @@ impl<'a> Draft<'a> {
 
 /// The architecture of a target on which a source RPM is best made.
 pub(super) async fn easiest(hub: &Hub, project: &Project) -> Answer<Option<Arch>> {
-    Ok(easiest_first(hub, &mut hub.db.read().await?, project).await?.first().copied())
+    Ok(easiest_first(hub, &mut hub.db.glance().await?, project).await?.first().copied())
 }
 
 /// Takes in a request with its first job.

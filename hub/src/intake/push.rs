@@ -47,7 +47,7 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
             "{repo} is taken in: promotions from now on are tested with the suites of {branch}, where a template names it"
         ));
     }
-    if let Some(seen) = hub.db.read().await?.push_seen(repo, branch, new).await? {
+    if let Some(seen) = hub.db.glance().await?.push_seen(repo, branch, new).await? {
         return Ok(seen.note);
     }
     let community = hub.community().await?;
@@ -79,7 +79,7 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     let mut tx = hub.db.write().await?;
     if !tx.note_push(repo, branch, new, Some(request.id), &note, hub.now()).await? {
         drop(tx);
-        let seen = hub.db.read().await?.push_seen(repo, branch, new).await?;
+        let seen = hub.db.glance().await?.push_seen(repo, branch, new).await?;
         return Ok(seen.map_or(note, |seen| seen.note));
     }
     insert(&mut tx, &request, job.as_ref()).await?;
@@ -89,7 +89,7 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
 }
 
 async fn is_admin(hub: &Hub, name: &str) -> Answer<bool> {
-    Ok(hub.db.read().await?.people().await?.iter().any(|person| person.name == name && person.admin))
+    Ok(hub.db.glance().await?.people().await?.iter().any(|person| person.name == name && person.admin))
 }
 
 /// Compares the branch heads of the farm's own repos with what was taken in, and takes in what was lost. Who may push
@@ -117,7 +117,7 @@ pub async fn sweep(hub: &Hub) -> Answer<()> {
         for (branch_name, new) in heads {
             let built =
                 community.branch(&branch_name).is_some_and(|project| project.packages.contains(&package));
-            if !built || hub.db.read().await?.push_seen(&repo, &branch_name, &new).await?.is_some() {
+            if !built || hub.db.glance().await?.push_seen(&repo, &branch_name, &new).await?.is_some() {
                 continue;
             }
             let update = BranchUpdate { branch: branch_name, old: String::new(), new };

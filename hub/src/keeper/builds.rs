@@ -27,7 +27,7 @@ use crate::state::Hub;
 const SIBLING: &str = "the farm, because another job of the same build failed";
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
-    let movable = hub.db.read().await?.movable_requests().await?;
+    let movable = hub.db.glance().await?.movable_requests().await?;
     let mut progress = Progress::None;
     let mut round = Round::default();
     for id in movable {
@@ -43,7 +43,8 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
 }
 
 async fn step(hub: &Hub, id: RequestId, round: &mut Round) -> Answer<Progress> {
-    let mut tx = hub.db.read().await?;
+    // Not of one moment: whatever is done about them is guarded by the request's version, or looks again.
+    let mut tx = hub.db.glance().await?;
     let Some(request) = tx.request(id).await?.filter(|request| request.closed.is_none()) else {
         return Ok(Progress::None);
     };
@@ -131,7 +132,7 @@ pub(super) async fn source_rpm(hub: &Hub, request: &Request, jobs: &[Job]) -> An
     let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Srpm) else {
         return Ok(Err("the request has neither a source RPM nor a job that makes one".to_owned()));
     };
-    let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+    let files = hub.db.glance().await?.artifacts_of(job.id, job.turn).await?;
     let mut sources = files.into_iter().filter(|file| file.name.ends_with(".src.rpm"));
     match (sources.next(), sources.next()) {
         (Some(file), None) => Ok(Ok(Input { name: file.name, digest: file.digest, size: file.size })),
@@ -167,16 +168,22 @@ async fn plan_builds(
         Ok(srpm) => srpm,
         Err(reason) => return fail(reason).await,
     };
-    let known = hub.db.read().await?.source(request.id).await?;
+    let known = hub.db.glance().await?.source(request.id).await?;
+    let is_new = known.is_none();
     let facts = match known {
         Some(facts) => facts,
-        None => match note_source(hub, request, jobs, &srpm).await? {
-            // What is imported is put in order with others first, by what was read of each.
-            Ok(_) if request.kind.is_imported() => return Ok(Progress::Made),
+        None => match read_facts(hub, request, jobs, &srpm).await? {
             Ok(facts) => facts,
             Err(closed) => return Ok(closed),
         },
     };
+    if is_new && request.kind.is_imported() {
+        // What is imported is put in order with others first, by what was read of each.
+        let mut tx = hub.db.write().await?;
+        tx.put_source(request.id, &facts).await?;
+        tx.commit().await?;
+        return Ok(Progress::Made);
+    }
     let mut height = 0;
     if request.kind.is_imported() {
         let order = round.order(hub).await?;
@@ -208,13 +215,17 @@ async fn plan_builds(
             return fail(reason).await;
         }
     };
-    let Some(repos) = tx.layer_sources(community.layers(project)).await? else {
-        // A layer is being composed: wait until its repo shows what was imported before.
-        return Ok(Progress::None);
-    };
-    if !round.are_whole(&mut tx, &repos).await? {
-        return Ok(Progress::None);
+    if is_new {
+        tx.put_source(request.id, &facts).await?;
     }
+    let repos = match tx.layer_sources(community.layers(project)).await? {
+        Some(repos) if round.are_whole(&mut tx, &repos).await? => repos,
+        // A layer is being composed: wait until its repo shows what was imported before.
+        Some(_) | None => {
+            tx.commit().await?;
+            return Ok(Progress::None);
+        }
+    };
     if tx.jobs_of(request.id).await?.iter().any(|job| job.kind == JobKind::Build) {
         return Ok(Progress::None);
     }
@@ -227,12 +238,13 @@ async fn plan_builds(
         tx.insert_job(&Job { height, ..job }).await?;
     }
     tx.commit().await?;
+    hub.bus.nudge().await;
     tracing::info!(request = %request.id, nvr = %facts.nvr, jobs = count, waiting = height, "its builds are queued");
     Ok(Progress::Made)
 }
 
-/// Reads the source RPM and keeps what it says, or closes the request of what may not be built.
-async fn note_source(
+/// What the source RPM says; closes the request of what may not be built.
+async fn read_facts(
     hub: &Hub,
     request: &Kept<Request>,
     jobs: &[Job],
@@ -251,14 +263,15 @@ async fn note_source(
         provides,
         read: hub.now(),
     };
-    let mut tx = hub.db.write().await?;
-    let community = tx.community().await?;
-    if let Err(reason) = buildable(hub, &mut tx, &community, request, &facts).await? {
-        drop(tx);
-        return fail(reason).await;
+    if request.kind.is_imported() {
+        // Said before it waits for others. Looked at again when its jobs are made.
+        let mut tx = hub.db.read().await?;
+        let community = tx.community().await?;
+        if let Err(reason) = buildable(hub, &mut tx, &community, request, &facts).await? {
+            drop(tx);
+            return fail(reason).await;
+        }
     }
-    tx.put_source(request.id, &facts).await?;
-    tx.commit().await?;
     tracing::info!(request = %request.id, nvr = %facts.nvr, "the source RPM is read");
     Ok(Ok(facts))
 }
@@ -266,7 +279,7 @@ async fn note_source(
 /// What the packages of a request will provide, as its srpm job found in the spec.
 async fn provides_by_spec(hub: &Hub, jobs: &[Job]) -> Answer<BTreeSet<String>> {
     let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Srpm) else { return Ok(BTreeSet::new()) };
-    let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+    let files = hub.db.glance().await?.artifacts_of(job.id, job.turn).await?;
     let Some(file) = files.into_iter().find(|file| file.name == chain::PROVIDES_FILE) else {
         return Ok(BTreeSet::new());
     };

@@ -152,7 +152,7 @@ async fn built_rpms(
     let mut rpms: BTreeMap<String, Rpm> = BTreeMap::new();
     let mut provides = BTreeSet::new();
     for job in jobs.iter().filter(|job| job.kind == JobKind::Build) {
-        let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+        let files = hub.db.glance().await?.artifacts_of(job.id, job.turn).await?;
         let files: Vec<Artifact> = files
             .into_iter()
             .filter(|file| file.name.ends_with(".rpm") && !file.name.ends_with(".src.rpm"))

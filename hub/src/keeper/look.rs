@@ -27,7 +27,7 @@ pub(super) async fn look(
     signed: BTreeMap<Digest, (Digest, u64)>,
     staged: &Path,
 ) -> Answer<()> {
-    let keys = hub.db.read().await?.signing_keys().await?;
+    let keys = hub.db.glance().await?.signing_keys().await?;
     let own: Vec<&SigningKey> =
         keys.iter().filter(|key| key.purpose == Purpose::Packages && key.sig == project.sig).collect();
     let read = |key: &&SigningKey| PublicKey::from_armored(&key.public).context("a key in the ledger");

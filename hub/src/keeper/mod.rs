@@ -28,6 +28,7 @@ mod trouble;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 pub(crate) use builds::{cancel_in, class_of, stop_tests, tell};
 pub use trouble::Troubles;
@@ -106,16 +107,18 @@ async fn every<F>(
         });
         drop(turn);
         if progress == Progress::Made {
-            // What moved here may be what another loop, or the scheduler, waits for.
-            hub.hurry().await;
+            // What moved here may be what another loop waits for. Who makes jobs, or frees slots, tells the scheduler.
+            hub.hurry_keepers();
             continue;
         }
+        let earliest = Instant::now() + breath;
         let hurried = async {
-            tokio::time::sleep(breath).await;
-            hurries.changed().await
+            let heard = hurries.changed().await;
+            sleep_until(earliest).await;
+            heard
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = sleep(pause) => {}
             _ = hurried => {}
             _ = stop.changed() => {}
         }

@@ -21,7 +21,7 @@ use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
-    let unsettled = hub.db.read().await?.unsettled_promotions().await?;
+    let unsettled = hub.db.glance().await?.unsettled_promotions().await?;
     let mut progress = Progress::None;
     for id in unsettled {
         let what = id.to_string();
@@ -217,6 +217,7 @@ async fn file(
     let event = PromotionEvent::Composed { snapshot: snapshot.id, base, request, suites };
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
+    hub.bus.nudge().await;
     tracing::trace!(target: "steps", "{}: its tests are asked for", snapshot.tag);
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
     Ok(Progress::Made)

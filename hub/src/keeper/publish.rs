@@ -129,7 +129,7 @@ async fn take_back(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
 /// edited: nobody is told that anything was published.
 async fn must_have_moved(hub: &Hub, promotion: &Promotion) -> Answer<()> {
     let moves = match promotion.snapshot() {
-        Some(snapshot) => hub.db.read().await?.publications_of(snapshot).await?,
+        Some(snapshot) => hub.db.glance().await?.publications_of(snapshot).await?,
         None => Vec::new(),
     };
     if moves.iter().any(|publication| publication.promotion == promotion.id) {

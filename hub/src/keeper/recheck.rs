@@ -138,7 +138,7 @@ async fn step(hub: &Hub, suites: &mut Suites, outside: &Outsides, live: &Live<'_
         }
     };
     if is_over {
-        let results = hub.db.read().await?.results(&now.content).await?;
+        let results = hub.db.glance().await?.results(&now.content).await?;
         watch.red = reds(&watch, &live.project.arches, &results);
         watch.request = None;
         for red in &watch.red {
@@ -363,7 +363,7 @@ impl Suites {
         {
             return Ok(versions.clone());
         }
-        let snapshot = hub.db.read().await?.snapshot(live.snapshot).await?;
+        let snapshot = hub.db.glance().await?.snapshot(live.snapshot).await?;
         let members = snapshot.context("a live snapshot is in the ledger")?.members;
         let own = Place { project: project.clone(), on: None, layers: Vec::new(), members };
         let folders = find_suites(hub, &[own]).await?.map_err(|why| unreadable(&why))?;

@@ -15,7 +15,7 @@ use crate::signing;
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
-    let behind = hub.db.read().await?.uncomposed().await?;
+    let behind = hub.db.glance().await?.uncomposed().await?;
     let mut progress = Progress::None;
     for repo in behind {
         if !hub.troubles.may_try(&repo.tag, repo.wanted, Instant::now()) {
@@ -37,7 +37,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
             }
         }
     }
-    let repos = hub.db.read().await?.repos().await?;
+    let repos = hub.db.glance().await?.repos().await?;
     for repo in repos {
         let what = format!("the tree of {}", repo.tag);
         if !hub.troubles.may_try(&what, repo.revision, Instant::now()) {

@@ -36,7 +36,7 @@ pub(super) async fn roots(hub: &Hub, jobs: &[Job]) -> Answer<Result<BTreeMap<Arc
 /// What the job's newest attempt says was installed.
 async fn lock_of(hub: &Hub, job: &Job) -> Answer<Result<Lock, String>> {
     let arch = job.arch;
-    let files = hub.db.read().await?.artifacts_of(job.id, job.turn).await?;
+    let files = hub.db.glance().await?.artifacts_of(job.id, job.turn).await?;
     let Some(file) = files.into_iter().find(|file| file.name == LOCK_FILE) else {
         return Ok(Err(format!(
             "its builder did not say what was installed on {arch} ({LOCK_FILE} is missing)"

@@ -52,7 +52,7 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
 /// # Errors
 /// When the ledger or the disk fails; what is left is removed the next time.
 pub(super) async fn expire(hub: &Hub) -> Answer<()> {
-    let expired = hub.db.read().await?.expired(hub.now()).await?;
+    let expired = hub.db.glance().await?.expired(hub.now()).await?;
     for id in expired {
         let mut tx = hub.db.write().await?;
         let free = tx.forget_files_of(id).await?;
@@ -76,7 +76,7 @@ async fn keep_store(hub: &Hub) -> Answer<()> {
 /// What was stored a moment ago may be about to be noted and stays.
 pub(super) async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
     for digest in hub.artifacts.list().await.context("cannot list what is stored")? {
-        if hub.db.read().await?.is_held(&digest).await? {
+        if hub.db.glance().await?.is_held(&digest).await? {
             continue;
         }
         // Once more where nobody can note it meanwhile.

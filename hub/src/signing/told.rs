@@ -38,7 +38,7 @@ impl Told {
     /// # Errors
     /// When the ledger or the disk fails, or there is no decision.
     pub async fn read(hub: &Hub, id: SnapshotId) -> Answer<Told> {
-        let keys = hub.db.read().await?.signing_keys().await?;
+        let keys = hub.db.glance().await?.signing_keys().await?;
         let path = hub.public.dir(id).join(DECISION);
         let read = move || -> anyhow::Result<Told> {
             let keys = keys.iter().filter(|key| key.purpose == Purpose::Decisions);

@@ -55,7 +55,7 @@ pub(in crate::http) async fn put(
             "letters, digits and ._+-~^@%,=#:, at most 255, not beginning with `.` or `-`",
         ));
     }
-    let room = room_for(&hub, &attempt, &mut hub.db.read().await?, &name).await?;
+    let room = room_for(&hub, &attempt, &mut hub.db.glance().await?, &name).await?;
     stream::must_fit(&headers, room)?;
     let stored =
         hub.artifacts.put_stream(stream::reader(body), room, Some(&digest)).await.map_err(of_artifact)?;

@@ -60,7 +60,7 @@ impl FromRequestParts<Hub> for Attempt {
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Answer<Self> {
         let token = token_digest(parts)?;
         let Path(Turn { job: id, turn }) = Path::from_request_parts(parts, hub).await?;
-        let job = super::jobs::find(&mut hub.db.read().await?, id).await?;
+        let job = super::jobs::find(&mut hub.db.glance().await?, id).await?;
         if !job.admits(turn, &token) {
             return Err(Problem::Stale);
         }

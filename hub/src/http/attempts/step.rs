@@ -69,7 +69,7 @@ pub(in crate::http) async fn finish(
             Ok(StatusCode::NO_CONTENT)
         }
         Err(StepError::Refused(Refused::Settled)) => {
-            let job = jobs::find(&mut hub.db.read().await?, job).await?;
+            let job = jobs::find(&mut hub.db.glance().await?, job).await?;
             if is_repeated(&job, turn, &outcome) { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::Stale) }
         }
         Err(error) => Err(refused(error)),

@@ -72,7 +72,7 @@ pub(in crate::http) async fn show(State(hub): State<Hub>, Path(id): Path<String>
 }
 
 async fn page(hub: &Hub, id: &str) -> Answer<Build> {
-    let request = view::find(&mut hub.db.read().await?, id).await?;
+    let request = view::find(&mut hub.db.glance().await?, id).await?;
     let view = view::full(hub, request).await?;
     Ok(build(view, hub.now()))
 }
