@@ -8,6 +8,7 @@ pub mod processes;
 mod proxy;
 mod services;
 mod tools;
+pub mod turns;
 mod typical;
 
 pub use audit::{audit, audit_tree};

@@ -9,17 +9,13 @@ use farm::arch::Arch;
 use farm::promotion::PromotionState;
 use farm::request::Status;
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package, service};
+use tests::{Behaviour, Farm, Options, Package, demo_sig, service};
 
 const BRANCH: &str = "c9s-sig-demo-samples";
 
 fn template(arches: &[Arch], image: &str, suites: &str) -> String {
-    format!(
+    demo_sig(&format!(
         r#"
-name = "demo"
-[[member]]
-name = "ada"
-roles = ["maintainer"]
 [[project]]
 name = "samples"
 release = "1"
@@ -35,7 +31,7 @@ memory_mb = 1024
 disk_mb = 256
 "#,
         arches = arches.iter().map(|arch| arch.as_str()).collect::<Vec<_>>(),
-    )
+    ))
 }
 
 /// The architectures that jobs of this kind were done on, in order.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use farm::dsse::{DecisionPublic, Envelope, IN_TOTO};
+use farm::decision::opened;
+use farm::dsse::DecisionPublic;
 use farm::gate::Approved;
 use farm::ids::{SnapshotId, WaiverId};
 use farm::signing::Purpose;
@@ -44,9 +45,8 @@ impl Told {
             let keys = keys.iter().filter(|key| key.purpose == Purpose::Decisions);
             let keys: Vec<DecisionPublic> =
                 keys.filter_map(|key| DecisionPublic::from_pem(&key.public).ok()).collect();
-            let envelope = Envelope::from_json(&std::fs::read_to_string(&path)?)?;
-            let (payload, _) = envelope.open(IN_TOTO, &keys)?;
-            Ok(serde_json::from_slice::<Statement>(&payload)?.predicate)
+            let (statement, _) = opened::<Statement>(&std::fs::read_to_string(&path)?, &keys)?;
+            Ok(statement.predicate)
         };
         Ok(blocking(read).await.with_context(|| format!("cannot read the decision on snapshot {id}"))?)
     }
