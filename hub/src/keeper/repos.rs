@@ -75,11 +75,12 @@ pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
     if !is_candidate {
         must_be_published(&mut tx, &repo, current).await?;
     }
+    let community = tx.community().await?;
     drop(tx);
     let shown = if is_candidate {
         tree.enter(tag, current, &hub.staging.join(current.to_string())).await
     } else {
-        tree.follow(tag, current).await
+        tree.follow(tag, current, community.tag(tag)).await
     };
     shown.with_context(|| format!("cannot show snapshot {current} of {tag}"))?;
     Ok(())
