@@ -523,8 +523,16 @@ fn a_repo_that_would_hold_much_less_was_meant_to() {
             }
         })
     };
-    for case in [Case::good, Case::back] {
-        refused(shrunk(false, case()), "would have 2 packages instead of 4");
+    for (case, how) in [
+        // Also what the gate has opened by itself, which nobody was asked about.
+        (
+            Case::good as fn() -> Case,
+            "if that is meant: `grange promote --to release hello-2.10-1.el9s --confirm`",
+        ),
+        (Case::testing, "if that is meant: `grange promote --to testing hello-2.10-1.el9s --confirm`"),
+        (Case::back, "if that is meant: ask again with --confirm"),
+    ] {
+        refused(shrunk(false, case()), &format!("would have 2 packages instead of 4; {how}"));
         approved(shrunk(true, case()));
     }
     // Knowing that it is meant makes up for no result.
