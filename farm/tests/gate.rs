@@ -377,6 +377,24 @@ fn what_the_repo_has_moved_on_from_is_composed_again() {
 }
 
 #[test]
+fn what_is_for_an_architecture_that_is_no_more_is_composed_again() {
+    let foreign = |case: &mut Case| {
+        let rpms = &mut case.snapshot.members[0].rpms;
+        let mut rpm = rpms.iter().find(|rpm| rpm.built_on.is_some()).unwrap().clone();
+        (rpm.nevra.arch, rpm.built_on) = ("s390x".to_owned(), Some(Arch::S390x));
+        rpms.push(rpm);
+    };
+    for case in [Case::good, Case::testing, Case::back] {
+        assert_eq!(case().without(foreign), Decision::Outdated);
+    }
+    // What is for all of them may have been made anywhere.
+    approved(Case::good().without(|case| {
+        foreign(case);
+        case.snapshot.members[0].rpms.last_mut().unwrap().nevra.arch = "noarch".to_owned();
+    }));
+}
+
+#[test]
 fn what_was_composed_on_one_that_is_ahead_waits_for_it() {
     let base = Case::good().snapshot.base;
     let behind = |spoil: fn(&mut Case)| {
