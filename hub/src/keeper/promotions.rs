@@ -30,7 +30,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
             what: "a promotion",
             span: tracing::info_span!("keeper", promotion = %id),
         };
-        progress |= step_one(hub, subject, step(hub, id)).await;
+        progress |= step_one(hub, subject, Box::pin(step(hub, id))).await;
     }
     Ok(progress)
 }

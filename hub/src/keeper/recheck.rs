@@ -94,7 +94,7 @@ async fn step_all(hub: &Hub, suites: &mut Suites) -> Answer<()> {
                 what: "a recheck",
                 span: tracing::info_span!("keeper", repo = live.tag),
             };
-            asked |= step_one(hub, subject, step(hub, suites, &outside, &live)).await;
+            asked |= step_one(hub, subject, Box::pin(step(hub, suites, &outside, &live))).await;
         }
     }
     if asked == Progress::Made {

@@ -22,7 +22,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
             what: "a candidate repo",
             span: tracing::info_span!("keeper", repo = repo.tag),
         };
-        progress |= step_one(hub, subject, follow_tag(hub, &repo)).await;
+        progress |= step_one(hub, subject, Box::pin(follow_tag(hub, &repo))).await;
     }
     let repos = hub.db.read().await?.repos().await?;
     for repo in repos {

@@ -1,6 +1,7 @@
 //! What failed for a reason of the farm's own is tried again, ever more rarely.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,11 +46,12 @@ pub(super) struct Subject<'a> {
     pub span: tracing::Span,
 }
 
-/// Takes something one step on, unless it has failed too lately. A failure is logged here, and remembered.
+/// Takes something one step on, unless it has failed too lately. A failure is logged here, and remembered. A step is boxed because
+/// it is large: moved about by value it would fill a thread's stack.
 pub(super) async fn step_one(
     hub: &Hub,
     subject: Subject<'_>,
-    step: impl Future<Output = Answer<Progress>>,
+    step: Pin<Box<impl Future<Output = Answer<Progress>>>>,
 ) -> Progress {
     let Subject { name, version, what, span } = subject;
     if !hub.troubles.may_try(name, version, Instant::now()) {
