@@ -31,16 +31,20 @@ pub(crate) async fn manifest(
     }
 }
 
-/// Fetches what is not cached and links everything into `folder`, which is made.
+/// Fetches what is not cached and links everything into `folder`, which is made. `false` when there is no repo: the snapshot is
+/// of a project that does not have the architecture, or did not have it then.
 pub(crate) async fn lay_out(
     client: &AttemptClient,
     cache: &Cache,
     snapshot: SnapshotId,
     arch: Arch,
     folder: &Path,
-) -> Result<(), Halt> {
+) -> Result<bool, Halt> {
     let doing = "lay out a repo";
     let manifest = manifest(client, snapshot, arch).await?;
+    if manifest.files.is_empty() {
+        return Ok(false);
+    }
     make_folder(folder).or_farm(doing)?;
     stream::iter(manifest.files.iter().map(Ok))
         .try_for_each_concurrent(AT_ONCE, |file| async move {
@@ -49,5 +53,6 @@ pub(crate) async fn lay_out(
             let fetch = || client.snapshot_file(snapshot, arch, &file.path);
             cache.place(&file.digest, file.size, &place, fetch).await
         })
-        .await
+        .await?;
+    Ok(true)
 }

@@ -249,9 +249,14 @@ async fn repos_that_are_none(farm: &mut Farmyard) {
     assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("root.log"));
 
     recipe.repos = vec![farm.repo(&[("README", b"not a repo")])];
-    let (outcome, attempt) = farm.done(recipe).await;
+    let (outcome, attempt) = farm.done(recipe.clone()).await;
     println!("no repo: {outcome:?}");
     assert!(matches!(outcome, Outcome::FailedByFarm { .. }), "{outcome:?}{}", attempt.log("root.log"));
+
+    // A layer that has nothing for the architecture is no repo that is broken.
+    recipe.repos = vec![farm.repo(&[])];
+    let (outcome, attempt) = farm.done(recipe).await;
+    assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("root.log"));
 }
 
 /// Repos outside the farm: over the network, which the build itself still does not get, and on the builder's disk.

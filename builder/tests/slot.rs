@@ -9,6 +9,7 @@ use std::time::Duration;
 use builder::Engine;
 use builder::engine::{Dummy, Script, Step};
 use farm::buildroot::{LOCK_FILE, Lock};
+use farm::gate::UNDER_TEST;
 use farm::outcome::Outcome;
 use farm::recipe::{Recipe, Work};
 
@@ -129,6 +130,24 @@ async fn a_missing_dependency_is_the_packages_fault_and_a_broken_repo_the_farms(
         assert_eq!(farm.done(recipe).await.0, expected);
         farm.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_layer_with_nothing_for_the_architecture_is_left_out_but_not_what_is_under_test() {
+    let mut farm = farm(builds).await;
+    let mut recipe = farm.any_build();
+    recipe.repos = vec![farm.repo(&[])];
+    let name = recipe.repos[0].name.clone();
+    let (outcome, attempt) = farm.done(recipe.clone()).await;
+    assert_eq!(outcome, Outcome::Passed, "{}", attempt.log("state.log"));
+    let said = format!("Repo {name} has nothing for ");
+    assert!(attempt.log("state.log").contains(&said), "{}", attempt.log("state.log"));
+
+    recipe.repos[0].name = UNDER_TEST.to_owned();
+    let (outcome, _) = farm.done(recipe).await;
+    let Outcome::FailedByFarm { reason } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.starts_with("what is under test, snapshot "), "{reason}");
+    farm.close().await;
 }
 
 #[tokio::test]

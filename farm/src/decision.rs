@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
+#[cfg(feature = "openpgp")]
+use crate::dsse::{DecisionPublic, DsseError, Envelope, IN_TOTO};
 use crate::gate::{Approved, Layered, Requirement, TestResult, Waiver, is_about, requirements};
 use crate::ids::{BuildId, PromotionId, SnapshotId};
 use crate::promotion::{Approval, Course, Promotion};
@@ -171,6 +173,21 @@ impl Grounds<'_> {
         });
         newest.cloned().collect()
     }
+}
+
+/// What a signed decision says, or a part of it, and the key that has signed it, which is one of these.
+///
+/// # Errors
+/// [`DsseError`] when it cannot be read, or none of these keys has signed it.
+#[cfg(feature = "openpgp")]
+pub fn opened<T: serde::de::DeserializeOwned>(
+    decision: &str,
+    keys: &[DecisionPublic],
+) -> Result<(T, String), DsseError> {
+    let (payload, by) = Envelope::from_json(decision)?.open(IN_TOTO, keys)?;
+    let said = serde_json::from_slice(&payload);
+    let said = said.map_err(|error| DsseError::Envelope(format!("the decision cannot be read: {error}")))?;
+    Ok((said, by))
 }
 
 /// A snapshot's RPM that was not signed.

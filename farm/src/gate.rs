@@ -4,6 +4,7 @@
 //! unreadable or in error means no.
 
 mod decide;
+mod result;
 mod waiver;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use decide::decide;
+pub use result::{TestResult, TestVerdict, suite_version};
 pub use waiver::{Waiver, WaiverScope};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
-use crate::ids::{BuildId, JobId, SnapshotId};
+use crate::ids::{BuildId, SnapshotId};
 use crate::promotion::Promotion;
 use crate::recipe::{RepoOrigin, RepoSource};
 use crate::sig::Project;
@@ -58,50 +60,6 @@ impl Requirement {
 #[must_use]
 pub fn suite_key(suite: &str, on: Option<&str>) -> String {
     on.map_or_else(|| suite.to_owned(), |target| format!("{suite} of {target}"))
-}
-
-/// What one run of a suite showed. Bound to the content it ran on, never to a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct TestResult {
-    /// The job that ran it; an id of its own for what the hub ran itself.
-    pub job: JobId,
-    /// The content it ran on.
-    pub content: Digest,
-    /// The suite.
-    pub suite: String,
-    /// The architecture.
-    pub arch: Arch,
-    /// The target of the project whose suite it is, see [`Requirement::on`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on: Option<String>,
-    /// Digest of the suite's folder, or of its name when it is built in.
-    pub version: Digest,
-    /// What it ran in: the image and the layers below, see [`environment`].
-    pub environment: Digest,
-    /// What it showed.
-    pub verdict: TestVerdict,
-    /// When.
-    pub at: Stamp,
-}
-
-/// What one run of a suite showed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum TestVerdict {
-    /// It passed.
-    Passed,
-    /// It failed.
-    Failed {
-        /// Why, in one sentence.
-        reason: String,
-    },
-    /// It could not be run: that is no pass.
-    Errored {
-        /// Why, in one sentence.
-        reason: String,
-    },
 }
 
 /// Everything the gate looks at. All of it is read in the transaction that acts on the answer.

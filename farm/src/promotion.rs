@@ -349,6 +349,21 @@ impl Promotion {
         )
     }
 
+    /// The snapshot that the gate has let through and that is to be signed now, if there is one.
+    #[must_use]
+    pub fn to_sign(&self) -> Option<SnapshotId> {
+        match &self.state {
+            PromotionState::Approved { snapshot, .. } => Some(*snapshot),
+            PromotionState::Composing
+            | PromotionState::InTesting { .. }
+            | PromotionState::Ready { .. }
+            | PromotionState::Publishing { .. }
+            | PromotionState::Published { .. }
+            | PromotionState::Rejected { .. }
+            | PromotionState::Withdrawn { .. } => None,
+        }
+    }
+
     /// The snapshot it stands for, or was refused for, if one was composed.
     #[must_use]
     pub fn snapshot(&self) -> Option<SnapshotId> {

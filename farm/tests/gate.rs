@@ -377,6 +377,24 @@ fn what_the_repo_has_moved_on_from_is_composed_again() {
 }
 
 #[test]
+fn what_is_for_an_architecture_that_is_no_more_is_composed_again() {
+    let foreign = |case: &mut Case| {
+        let rpms = &mut case.snapshot.members[0].rpms;
+        let mut rpm = rpms.iter().find(|rpm| rpm.built_on.is_some()).unwrap().clone();
+        (rpm.nevra.arch, rpm.built_on) = ("s390x".to_owned(), Some(Arch::S390x));
+        rpms.push(rpm);
+    };
+    for case in [Case::good, Case::testing, Case::back] {
+        assert_eq!(case().without(foreign), Decision::Outdated);
+    }
+    // What is for all of them may have been made anywhere.
+    approved(Case::good().without(|case| {
+        foreign(case);
+        case.snapshot.members[0].rpms.last_mut().unwrap().nevra.arch = "noarch".to_owned();
+    }));
+}
+
+#[test]
 fn what_was_composed_on_one_that_is_ahead_waits_for_it() {
     let base = Case::good().snapshot.base;
     let behind = |spoil: fn(&mut Case)| {
@@ -523,8 +541,16 @@ fn a_repo_that_would_hold_much_less_was_meant_to() {
             }
         })
     };
-    for case in [Case::good, Case::back] {
-        refused(shrunk(false, case()), "would have 2 packages instead of 4");
+    for (case, how) in [
+        // Also what the gate has opened by itself, which nobody was asked about.
+        (
+            Case::good as fn() -> Case,
+            "if that is meant: `grange promote --to release hello-2.10-1.el9s --confirm`",
+        ),
+        (Case::testing, "if that is meant: `grange promote --to testing hello-2.10-1.el9s --confirm`"),
+        (Case::back, "if that is meant: ask again with --confirm"),
+    ] {
+        refused(shrunk(false, case()), &format!("would have 2 packages instead of 4; {how}"));
         approved(shrunk(true, case()));
     }
     // Knowing that it is meant makes up for no result.

@@ -43,6 +43,48 @@ fn what_is_removed_is_gone_and_nothing_else() {
 }
 
 #[test]
+fn what_no_folder_would_show_is_left_out() {
+    let arches = [Arch::X86_64, Arch::Aarch64];
+    let base = compose(None, &[member("bash", "5"), member("hello", "2.9")]);
+    let foreign = |snapshot: &Snapshot| {
+        let of = snapshot.rpms().filter(|rpm| rpm.built_on == Some(Arch::Aarch64)).cloned();
+        of.collect::<Vec<_>>()
+    };
+    let mut two = base.clone();
+    for member in &mut two.members {
+        // As a build for another architecture gives: packages of it, and one for all of them that happens to be made there.
+        for (name, arch, kind) in [
+            (member.package.clone(), "aarch64", RpmKind::Binary),
+            (format!("{}-debuginfo", member.package), "aarch64", RpmKind::Debug),
+            (format!("{}-doc", member.package), "noarch", RpmKind::Binary),
+        ] {
+            let mut rpm = member.rpms[0].clone();
+            (rpm.nevra.name, rpm.nevra.arch) = (name, arch.to_owned());
+            (rpm.kind, rpm.built_on) = (kind, Some(Arch::Aarch64));
+            rpm.body = digest(&rpm.nevra.to_string());
+            member.rpms.push(rpm);
+        }
+    }
+    two.content = content_digest(&two.members);
+    assert_eq!(two.clone().shown_on(&arches), two, "nothing is left out of what is shown");
+
+    let one = two.clone().shown_on(&[Arch::X86_64]);
+    assert_eq!(nvrs(&one), nvrs(&two), "no build is left out");
+    let kept: Vec<String> = foreign(&one).iter().map(|rpm| rpm.nevra.arch.clone()).collect();
+    assert_eq!(kept, ["noarch", "noarch"]);
+    assert_eq!(one.rpms().count(), two.rpms().count() - 4);
+    let sources = |snapshot: &Snapshot| snapshot.rpms().filter(|rpm| rpm.kind == RpmKind::Source).count();
+    assert_eq!(sources(&one), sources(&two));
+    // It is another content, and the one that is named: results for the old one do not count.
+    assert_ne!(one.content, two.content);
+    assert_eq!(one.content, content_digest(&one.members));
+    assert_eq!((one.id, one.base, one.revision()), (two.id, two.base, two.revision()));
+    // Everything that is left is in some folder.
+    let folders = one.folders(&[Arch::X86_64]);
+    assert!(one.rpms().all(|rpm| folders.values().flatten().any(|shown| *shown == rpm)));
+}
+
+#[test]
 fn going_back_is_the_same_content_under_another_id_and_on_another_base() {
     let first = compose(None, &[member("hello", "2.9")]);
     let second = Snapshot::compose(id(2), &first.tag, Some(&first), &[member("hello", "2.10")], &[], at(6));

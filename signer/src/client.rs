@@ -124,12 +124,13 @@ impl Hub {
             return Ok(answer);
         }
         let text = answer.text().await.unwrap_or_default();
-        let why = explanation(&text).unwrap_or_else(|| status.to_string());
+        let said = explanation(&text);
         let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
         if passes || status.is_server_error() {
-            return Err(Trouble::HubAway(why));
+            let why = said.unwrap_or_else(|| "it says nothing more".to_owned());
+            return Err(Trouble::HubFails { what, status, why });
         }
-        Err(Trouble::HubRefused { what, why })
+        Err(Trouble::HubRefused { what, why: said.unwrap_or_else(|| status.to_string()) })
     }
 
     /// An address of the API.
@@ -159,4 +160,47 @@ fn explanation(text: &str) -> Option<String> {
     let fix = problem.get("fix").and_then(serde_json::Value::as_str);
     let line = fix.map_or_else(|| said.to_owned(), |fix| format!("{said}; {fix}"));
     Some(line.chars().take(QUOTE).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the signer says when the hub gives this answer.
+    async fn said(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let hub = Hub::new(base, "token".to_owned(), Duration::from_secs(10)).unwrap();
+        let answers = async {
+            let (mut line, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 4096];
+            assert!(line.read(&mut asked).await.unwrap() > 0);
+            line.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (work, ()) = tokio::join!(hub.work(Duration::ZERO, None), answers);
+        work.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_fails_is_told_from_one_that_is_away() {
+        let problem = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n\
+            {\"detail\":\"the database does not answer\",\"fix\":\"try again in a moment\"}";
+        assert_eq!(
+            said(problem).await,
+            "the hub answered the call for work with 503 Service Unavailable: \
+             the database does not answer; try again in a moment"
+        );
+        let proxy = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n<html></html>";
+        assert_eq!(
+            said(proxy).await,
+            "the hub answered the call for work with 502 Bad Gateway: it says nothing more"
+        );
+        let refused = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\n{\"detail\":\"this is no signer\"}";
+        assert_eq!(said(refused).await, "the hub refused the call for work: this is no signer");
+        let away = said("").await;
+        assert!(away.starts_with("the hub cannot be reached: "), "{away}");
+    }
 }

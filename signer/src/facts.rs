@@ -4,18 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use farm::arch::Arch;
-use farm::decision::{Grounds, Statement};
+use farm::decision::{Grounds, Statement, opened};
 use farm::digest::Digest;
-use farm::dsse::{DecisionPublic, Envelope, IN_TOTO};
-use farm::gate::{
-    Approved, CLOSURE, Decision, Layered, TestResult, TestVerdict, UNDER_TEST, Waiver, environment,
-};
+use farm::dsse::DecisionPublic;
+use farm::gate::{Approved, CLOSURE, Decision, Layered, TestResult, UNDER_TEST, Waiver};
 use farm::ids::{BuildId, PromotionId, SnapshotId};
-use farm::job::{Job, JobKind, JobState};
 use farm::ledger::{Db, Tx};
-use farm::outcome::Outcome;
-use farm::promotion::{Course, Promotion, PromotionState};
-use farm::recipe::{RepoOrigin, Work};
+use farm::promotion::{Course, Promotion};
+use farm::recipe::RepoOrigin;
 use farm::sig::Project;
 use farm::snapshot::{Member, RpmKind, Snapshot, content_digest};
 use farm::stamp::Stamp;
@@ -64,21 +60,11 @@ impl Facts {
         let Some(promotion) = promotion else {
             return Err(Trouble::refused(format!("promotion {id} is not in the ledger")));
         };
-        match &promotion.state {
-            PromotionState::Approved { snapshot, .. } if *snapshot == expected => {}
-            PromotionState::Approved { .. }
-            | PromotionState::Composing
-            | PromotionState::InTesting { .. }
-            | PromotionState::Ready { .. }
-            | PromotionState::Publishing { .. }
-            | PromotionState::Published { .. }
-            | PromotionState::Rejected { .. }
-            | PromotionState::Withdrawn { .. } => {
-                return Err(Trouble::refused(format!(
-                    "promotion {id} is {} and not for snapshot {expected} any more",
-                    promotion.phase()
-                )));
-            }
+        if promotion.to_sign() != Some(expected) {
+            return Err(Trouble::refused(format!(
+                "promotion {id} is {} and not for snapshot {expected} any more",
+                promotion.phase()
+            )));
         }
         let approved = ask(&mut tx, &promotion, expected, now).await?;
         let snapshot = tx.snapshot(expected).await?;
@@ -235,9 +221,10 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
     let which = format!("the result of suite {} on {} (job {})", result.suite, result.arch, result.job);
     let refused = |why: &str| Err(Trouble::refused(format!("{which}: {why}")));
     let Some(job) = tx.job(result.job).await? else { return refused("there is no such job") };
-    let Some(shown) = shown_by(&job) else { return refused("its job shows nothing, or is no test") };
-    let same = TestResult { content: result.content.clone(), ..shown };
-    if same != *result {
+    let Some(shown) = TestResult::shown_by(&job, &result.content) else {
+        return refused("its job shows nothing, or is no test");
+    };
+    if shown != *result {
         return refused("its job showed something else");
     }
     let under_test = job.recipe.repos.iter().find(|repo| repo.name == UNDER_TEST).map(|repo| &repo.origin);
@@ -251,34 +238,6 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
     }
 }
 
-/// What a job showed, but for the content.
-fn shown_by(job: &Job) -> Option<TestResult> {
-    let (JobKind::Test { suite, on }, JobState::Done { at, outcome, .. }) = (&job.kind, &job.state) else {
-        return None;
-    };
-    let Work::Test { suite: run, folder, packages: _ } = &job.recipe.work else { return None };
-    let version =
-        folder.as_ref().map_or_else(|| Digest::of(suite.as_bytes()), |folder| folder.digest.clone());
-    let verdict = match outcome {
-        Outcome::Passed => TestVerdict::Passed,
-        Outcome::FailedByPackage { reason } => TestVerdict::Failed { reason: reason.clone() },
-        Outcome::FailedByFarm { .. } | Outcome::Cancelled { .. } | Outcome::Lost { .. } => {
-            TestVerdict::Errored { reason: outcome.sentence() }
-        }
-    };
-    (run == suite && job.recipe.arch == job.arch).then(|| TestResult {
-        job: job.id,
-        content: Digest::of(b""),
-        suite: suite.clone(),
-        arch: job.arch,
-        on: on.clone(),
-        version,
-        environment: environment(&job.recipe.image, &job.recipe.repos),
-        verdict,
-        at: *at,
-    })
-}
-
 /// What is gone back to was let through once: a signer's own statement says so.
 async fn check_former(
     tx: &mut Tx,
@@ -290,11 +249,8 @@ async fn check_former(
     let Some(former) = tx.endorsement(to).await? else {
         return Err(refused("no signer ever signed it".to_owned()));
     };
-    let (payload, _) = Envelope::from_json(&former.decision)
-        .and_then(|envelope| envelope.open(IN_TOTO, decisions))
-        .map_err(|error| refused(error.to_string()))?;
-    let former: Statement = serde_json::from_slice(&payload)
-        .map_err(|error| refused(format!("its decision cannot be read: {error}")))?;
+    let (former, _): (Statement, _) =
+        opened(&former.decision, decisions).map_err(|error| refused(error.to_string()))?;
     let said = &former.predicate;
     if said.snapshot != to || said.tag != snapshot.tag || said.content != snapshot.content {
         return Err(refused("what was signed then had another content, or was of another repo".to_owned()));

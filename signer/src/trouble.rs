@@ -3,6 +3,7 @@
 use farm::dsse::DsseError;
 use farm::ledger::LedgerError;
 use farm::openpgp::OpenPgpError;
+use reqwest::StatusCode;
 
 use crate::keys::KeyError;
 
@@ -15,9 +16,19 @@ pub enum Trouble {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The hub cannot be reached, or fails itself.
+    /// The hub cannot be reached.
     #[error("the hub cannot be reached: {0}")]
     HubAway(String),
+    /// The hub, or what stands before it, has answered that it cannot do it now.
+    #[error("the hub answered {what} with {status}: {why}")]
+    HubFails {
+        /// What was sent.
+        what: &'static str,
+        /// `503 Service Unavailable`.
+        status: StatusCode,
+        /// Its words.
+        why: String,
+    },
     /// The hub does not want it.
     #[error("the hub refused {what}: {why}")]
     HubRefused {

@@ -19,7 +19,7 @@ use farm::recipe::{Limits, Recipe, RepoOrigin, RepoSource, Work};
 use farm::request::{Request, RequestKind, Source};
 use farm::sig::{Stage, template};
 use farm::signing::{Endorsement, SignedFile};
-use farm::snapshot::{Rpm, RpmKind, Snapshot};
+use farm::snapshot::{Rpm, RpmKind, Snapshot, content_digest};
 use farm::stamp::Stamp;
 use signer::Trouble;
 use signer::facts::{Facts, KnownMembers};
@@ -175,6 +175,19 @@ impl Case {
         Case { request, build, snapshot, promotion, results, job, tested }
     }
 
+    /// The repo shows these packages of the build, and they were tested.
+    fn shows(&mut self, rpms: Vec<Rpm>) {
+        let mut member = self.build.member();
+        member.rpms = rpms;
+        for snapshot in [&mut self.snapshot, &mut self.tested] {
+            snapshot.members = vec![member.clone()];
+            snapshot.content = content_digest(&snapshot.members);
+        }
+        for result in &mut self.results {
+            result.content = self.snapshot.content.clone();
+        }
+    }
+
     /// Writes it all down.
     async fn ledger(&self) -> (tempfile::TempDir, Db) {
         let folder = tempfile::tempdir().unwrap();
@@ -296,6 +309,39 @@ async fn an_edited_snapshot_is_not_signed() {
     let mut case = Case::good();
     case.build.rpms[0].body = digest("other bytes");
     assert!(case.refused().await.contains("differ; one of them was edited"));
+}
+
+#[tokio::test]
+async fn a_build_is_signed_whole_but_for_architectures_that_are_no_more() {
+    let mut case = Case::good();
+    let native = case.build.rpms[0].clone();
+    let made = |name: &str, arch: &str, built_on: Option<Arch>| {
+        let mut rpm = native.clone();
+        (rpm.nevra.name, rpm.nevra.arch, rpm.built_on) = (name.to_owned(), arch.to_owned(), built_on);
+        (rpm.file, rpm.body) = (rpm.nevra.file_name(), digest(&format!("{name} {arch}")));
+        rpm
+    };
+    let tool = made("hello-tool", "x86_64", Some(Arch::X86_64));
+    let doc = made("hello-doc", "noarch", Some(Arch::Aarch64));
+    let source = Rpm { kind: RpmKind::Source, ..made("hello", "src", None) };
+    let foreign = made("hello", "aarch64", Some(Arch::Aarch64));
+    let shown = vec![native, tool, doc, source];
+    case.build.rpms.extend(shown[1..].iter().cloned().chain([foreign]));
+    // The project is for x86_64 alone by now.
+    case.shows(shown.clone());
+    let facts = case.asked().await.unwrap();
+    assert_eq!(facts.snapshot.rpms().count(), shown.len());
+    for missing in 0..shown.len() {
+        let mut fewer = shown.clone();
+        fewer.remove(missing);
+        case.shows(fewer);
+        let said = case.refused().await;
+        assert!(
+            said.contains("the build's row and the snapshot's differ"),
+            "{}: {said}",
+            shown[missing].file
+        );
+    }
 }
 
 #[tokio::test]

@@ -429,6 +429,12 @@ impl Farm {
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 
+    /// The folder that everybody is served.
+    #[must_use]
+    pub fn public(&self) -> PathBuf {
+        self.data.join("public")
+    }
+
     /// Every file below the public root with its content's digest, for comparing byte for byte.
     pub fn public_tree(&self) -> Vec<(PathBuf, Digest)> {
         let mut files = Vec::new();

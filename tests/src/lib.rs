@@ -10,6 +10,7 @@ mod proxy;
 mod s3;
 mod services;
 mod tools;
+pub mod turns;
 mod typical;
 
 pub use audit::{audit, audit_tree};

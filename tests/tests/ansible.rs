@@ -14,7 +14,7 @@ use cli::settings::Environment;
 const VAULT_PASSWORD: &str = "example";
 
 /// Hosts of the example that have every role of ours between them.
-const HOSTS: &str = "hub1.example.org:x86-2.example.org";
+const HOSTS: &str = "hub1.example.org:signer1.example.org:x86-2.example.org";
 
 fn ansible() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ansible")
@@ -95,6 +95,17 @@ fn what_is_written_for_hosts_of_both_families_is_what_the_programs_read() {
         let read_by_scheduler = read(&hub.join("scheduler-scheduler.toml"), &Environment::default());
         assert!(read_by_scheduler.has_bus() && read_by_scheduler.scheduler.metrics.is_some());
 
+        let signer = folder.path().join("signer1.example.org");
+        let read_by_signer = read(&signer.join("signer-signer.toml"), &Environment::default());
+        assert!(!read_by_signer.has_bus() && read_by_signer.signer.metrics.is_some());
+        let ledger = read_by_signer.ledger.url.expect("a ledger is named");
+        assert!(
+            ledger.starts_with("postgres://grange_signer@db1.example.org:"),
+            "it has a role of its own: {ledger}"
+        );
+        assert_eq!(read_by_signer.signer.keys, Path::new("/var/lib/grange-signer/keys"));
+        assert!(read_by_signer.signer.token_file.is_some() && read_by_hub.hub.signer_token_file.is_some());
+
         let read_by_builder = read(&builder.join("builder-builder.toml"), &Environment::default());
         assert!(read_by_builder.ledger.url.is_none(), "a builder knows nothing of the ledger");
         assert_eq!(read_by_builder.builder.name, "x86-2.example.org");
@@ -113,6 +124,7 @@ fn what_is_written_for_hosts_of_both_families_is_what_the_programs_read() {
         for unit in [
             hub.join("hub-grange-hub@.service"),
             hub.join("scheduler-grange-scheduler.service"),
+            signer.join("signer-grange-signer.service"),
             builder.join("builder-grange-builder.service"),
         ] {
             check_unit(&text(&unit));

@@ -6,20 +6,16 @@ use std::process::Command;
 
 use farm::api::RequestView;
 use farm::arch::Arch;
-use farm::promotion::PromotionState;
+use farm::promotion::{Promotion, PromotionState};
 use farm::request::Status;
 use serde_json::json;
-use tests::{Behaviour, Farm, Options, Package, service};
+use tests::{Behaviour, Farm, Options, Package, demo_sig, service};
 
 const BRANCH: &str = "c9s-sig-demo-samples";
 
 fn template(arches: &[Arch], image: &str, suites: &str) -> String {
-    format!(
+    demo_sig(&format!(
         r#"
-name = "demo"
-[[member]]
-name = "ada"
-roles = ["maintainer"]
 [[project]]
 name = "samples"
 release = "1"
@@ -35,7 +31,7 @@ memory_mb = 1024
 disk_mb = 256
 "#,
         arches = arches.iter().map(|arch| arch.as_str()).collect::<Vec<_>>(),
-    )
+    ))
 }
 
 /// The architectures that jobs of this kind were done on, in order.
@@ -111,6 +107,73 @@ async fn an_architecture_that_nobody_builds_for_is_said_at_once() {
     assert_eq!(body["warnings"], json!(["no s390x builder has ever joined"]));
     let again = format!("/api/v1/builds/{}/cancel", body["id"].as_str().unwrap());
     assert_eq!(farm.post("ada-token", &again, &().into()).await.0, 204);
+    farm.ends_well().await;
+}
+
+/// What stands below a public path, and whether it leads anywhere.
+fn shown(farm: &Farm, path: &str) -> Option<bool> {
+    let path = farm.public().join(path);
+    path.symlink_metadata().is_ok().then(|| path.join("repodata/repomd.xml").is_file())
+}
+
+/// The auditor who believes nothing but keys finds nothing.
+async fn is_sound(farm: &Farm) {
+    let root = farm.public();
+    let keys = cli::verify::Keys::read(&root.join("keys")).unwrap();
+    let place = cli::verify::Place::open(root.to_str().unwrap()).unwrap();
+    let report = cli::verify::audit(&place, &keys, &cli::verify::Options::default()).await.unwrap();
+    let found: Vec<_> = report.all_violations().map(|one| format!("{}: {}", one.file, one.reason)).collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_architecture_that_is_dropped_leaves_once_somebody_means_it() {
+    let both = [Arch::X86_64, Arch::Aarch64];
+    let farm = Farm::bare(Options { arches: both.to_vec(), ..Options::default() }).await;
+    farm.apply(&template(&both, "dummy", r#""installs""#)).await;
+    builder_reported(&farm).await;
+    let path = |arch: &str| format!("buildlogs/centos/9-stream/demo/{arch}/samples-1");
+    let build = async |version: &str| {
+        let pushed = farm.push("ada", &Package::new("hello", version, Behaviour::Builds), BRANCH);
+        let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
+        assert!(pushed.status.success(), "{said}");
+        let id = said.split("/builds/").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+        let view = farm.closed(id).await;
+        assert_eq!(view.status, Status::Complete, "{:?}", view.reason);
+        farm.tested(&format!("hello-{version}-1")).await
+    };
+    let published = |promotion: &Promotion| {
+        assert!(matches!(promotion.state, PromotionState::Published { .. }), "{:?}", promotion.state);
+    };
+    published(&build("1.0").await);
+    assert_eq!([shown(&farm, &path("x86_64")), shown(&farm, &path("aarch64"))], [Some(true); 2]);
+
+    farm.apply(&template(&both[..1], "dummy", r#""installs""#)).await;
+    let PromotionState::Rejected { why, .. } = build("1.1").await.state else {
+        panic!("half of the repo goes, and nobody has said that this is meant")
+    };
+    let call = "`grange promote --to testing hello-1.1-1 --confirm`";
+    assert!(why.iter().any(|why| why.ends_with(&format!("; if that is meant: {call}"))), "{why:?}");
+    assert_eq!(shown(&farm, &path("aarch64")), Some(true), "what is live stays as it is");
+    is_sound(&farm).await;
+
+    let asked = json!({ "nvrs": ["hello-1.1-1"], "to": "testing", "confirm": true });
+    let (status, body) = farm.post("ada-token", "/api/v1/promotions", &asked).await;
+    assert_eq!(status, 202, "{body}");
+    let meant = farm.settled(body["id"].as_str().unwrap().parse().unwrap()).await;
+    published(&meant.promotion);
+    assert_eq!(shown(&farm, &path("x86_64")), Some(true));
+    for folder in ["aarch64", "debug-aarch64"] {
+        assert_eq!(shown(&farm, &path(folder)), None, "nothing is there any more");
+    }
+    is_sound(&farm).await;
+
+    // From now on nobody is asked again; and when it is back, what is built then is there for it.
+    published(&build("1.2").await);
+    farm.apply(&template(&both, "dummy", r#""installs""#)).await;
+    published(&build("1.3").await);
+    assert_eq!([shown(&farm, &path("x86_64")), shown(&farm, &path("aarch64"))], [Some(true); 2]);
+    is_sound(&farm).await;
     farm.ends_well().await;
 }
 

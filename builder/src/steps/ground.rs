@@ -62,7 +62,10 @@ impl Basis {
             if let RepoOrigin::Snapshot { id } = &source.origin {
                 let manifest =
                     bench.unless_interrupted(snapshot::manifest(bench.client, *id, recipe.arch)).await?;
-                snapshots.insert(source.name.clone(), Snapshot::of(source, &manifest));
+                // Without a file it is no repo, and dnf does not see it.
+                if !manifest.files.is_empty() {
+                    snapshots.insert(source.name.clone(), Snapshot::of(source, &manifest));
+                }
             }
         }
         let exact = exact(sharing, parent, recipe.arch, script, &needs, &recipe.repos, &outside);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use farm::arch::Arch;
+use farm::gate::UNDER_TEST;
 use farm::recipe::{RepoOrigin, RepoSource};
 
 use super::bench::{Bench, Ran};
@@ -52,7 +53,14 @@ pub(super) async fn lay_out(bench: &mut Bench<'_>) -> Result<Repos, Halt> {
                 let folder = bench.workspace.repo(&source.name);
                 bench.journal.note(&format!("Fetch: repo {} (snapshot {id})", source.name)).await;
                 let laid_out = snapshot::lay_out(bench.client, &bench.tools.cache, *id, recipe.arch, &folder);
-                bench.unless_interrupted(laid_out).await?;
+                if !bench.unless_interrupted(laid_out).await? {
+                    let arch = recipe.arch;
+                    if source.name == UNDER_TEST {
+                        return Err(Halt::Farm(format!("what is under test, snapshot {id}, has no {arch}")));
+                    }
+                    bench.journal.note(&format!("Repo {} has nothing for {arch}", source.name)).await;
+                    continue;
+                }
                 Some(folder)
             }
             RepoOrigin::External { baseurl } => {

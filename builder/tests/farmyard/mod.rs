@@ -124,7 +124,7 @@ impl Farmyard {
     pub(crate) fn any_build(&self) -> Recipe {
         let srpm = self.hub.input("any-1-1.src.rpm", b"a source package");
         let mut recipe = self.recipe(Work::Build { srpm });
-        recipe.repos = vec![self.repo(&[])];
+        recipe.repos = vec![self.repo(&[("repodata/repomd.xml", b"<repomd/>")])];
         recipe
     }
 

@@ -176,7 +176,7 @@ impl Farm {
         }
         if publish {
             self.tree.admit(&approved, &self.project, Stage::Testing, &staged).await.unwrap();
-            self.tree.follow(TAG, id).await.unwrap();
+            self.tree.follow(TAG, id, Some((&self.project, Stage::Testing))).await.unwrap();
             (self.live, self.revision) = (Some(snapshot), self.revision + 1);
         }
         (staged, id)

@@ -7,7 +7,7 @@ use super::{
     requirements,
 };
 use crate::ids::WaiverId;
-use crate::promotion::Course;
+use crate::promotion::{Course, Promotion};
 use crate::sig::Stage;
 
 /// May this content be published?
@@ -85,8 +85,12 @@ fn against_the_set(question: &Question<'_>) -> Vec<String> {
         .collect();
     let (before, after) = (live.map_or(0, |live| live.rpms().count()), snapshot.rpms().count());
     if is_much_smaller(before, after) && !promotion.confirmed {
+        // The gate's own promotions, too, are asked for again by a person: nobody else can mean it.
+        let meant = Promotion { confirmed: true, ..promotion.clone() };
+        let how =
+            meant.again().map_or_else(|| "ask again with --confirm".to_owned(), |call| format!("`{call}`"));
         against.push(format!(
-            "{} would have {after} packages instead of {before}; if that is meant, ask again with --confirm",
+            "{} would have {after} packages instead of {before}; if that is meant: {how}",
             snapshot.tag
         ));
     }

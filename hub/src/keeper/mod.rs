@@ -51,6 +51,14 @@ pub(crate) enum Progress {
     None,
 }
 
+impl std::ops::BitOrAssign for Progress {
+    fn bitor_assign(&mut self, other: Progress) {
+        if other == Progress::Made {
+            *self = Progress::Made;
+        }
+    }
+}
+
 /// Runs until told to stop.
 pub async fn run(hub: Hub, stop: watch::Receiver<bool>) {
     // Composing and publishing take seconds; requests and their jobs must not wait for them.
@@ -73,9 +81,7 @@ pub async fn settle(hub: &Hub) -> Answer<()> {
     loop {
         let mut progress = builds::step_all(hub).await?;
         for made in [repos::step_all(hub).await?, promotions::step_all(hub).await?] {
-            if made == Progress::Made {
-                progress = Progress::Made;
-            }
+            progress |= made;
         }
         if progress == Progress::None {
             return Ok(());

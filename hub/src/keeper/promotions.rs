@@ -2,7 +2,6 @@
 //! the pointer, show it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use farm::digest::Digest;
 use farm::gate::{CLOSURE, Decision};
@@ -16,33 +15,22 @@ use super::builds::{stop_tests, tell};
 use super::draft::{Draft, Queue, Undrafted, draft};
 use super::import::GATE;
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
+use super::trouble::{Subject, step_one};
 use super::{Progress, closure, publish, recheck, repos};
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let unsettled = hub.db.glance().await?.unsettled_promotions().await?;
     let mut progress = Progress::None;
     for id in unsettled {
-        let what = id.to_string();
-        if !hub.troubles.may_try(&what, 0, Instant::now()) {
-            continue;
-        }
-        match step(hub, id).await {
-            Ok(made) => {
-                hub.troubles.well(&what);
-                if made == Progress::Made {
-                    progress = Progress::Made;
-                }
-            }
-            Err(problem) => {
-                if matches!(problem, Problem::Internal(_) | Problem::Unavailable { .. }) {
-                    hub.troubles.failed(&what, 0, Instant::now(), &problem);
-                }
-                tracing::info_span!("keeper", promotion = %id)
-                    .in_scope(|| super::log("a promotion", &problem));
-            }
-        }
+        let subject = Subject {
+            name: &id.to_string(),
+            version: 0,
+            what: "a promotion",
+            span: tracing::info_span!("keeper", promotion = %id),
+        };
+        progress |= step_one(hub, subject, Box::pin(step(hub, id))).await;
     }
     Ok(progress)
 }

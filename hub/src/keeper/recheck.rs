@@ -1,7 +1,7 @@
 //! Live repos whose ground has moved: each is tested again by itself, see [`farm::recheck`].
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use farm::arch::Arch;
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::import::GATE;
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
+use super::trouble::{Subject, step_one};
 use super::{Progress, closure, repos};
 use crate::intake::own_path;
 use crate::intake::tree::DistGit;
@@ -81,32 +82,22 @@ async fn step_all(hub: &Hub, suites: &mut Suites) -> Answer<()> {
     let mut contents = tx.live_contents().await?;
     let outside = tx.outside().await?;
     drop(tx);
-    let mut asked = false;
+    let mut asked = Progress::None;
     for project in community.projects().filter(|project| !project.required.is_empty()) {
         for stage in [Stage::Testing, Stage::Release] {
             let tag = project.tag(stage);
             let Some((snapshot, content)) = contents.remove(&tag) else { continue };
-            let what = format!("recheck of {tag}");
-            if !hub.troubles.may_try(&what, 0, Instant::now()) {
-                continue;
-            }
             let live = Live { community: &community, project, stage, tag, snapshot, content };
-            match step(hub, suites, &outside, &live).await {
-                Ok(made) => {
-                    hub.troubles.well(&what);
-                    asked |= made == Progress::Made;
-                }
-                Err(problem) => {
-                    if !matches!(problem, Problem::Conflict { .. }) {
-                        hub.troubles.failed(&what, 0, Instant::now(), &problem);
-                    }
-                    tracing::info_span!("keeper", repo = live.tag)
-                        .in_scope(|| super::log("a recheck", &problem));
-                }
-            }
+            let subject = Subject {
+                name: &format!("recheck of {}", live.tag),
+                version: 0,
+                what: "a recheck",
+                span: tracing::info_span!("keeper", repo = live.tag),
+            };
+            asked |= step_one(hub, subject, Box::pin(step(hub, suites, &outside, &live))).await;
         }
     }
-    if asked {
+    if asked == Progress::Made {
         hub.hurry().await;
     }
     Ok(())

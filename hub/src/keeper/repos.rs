@@ -1,7 +1,5 @@
 //! Repos on disk: candidate repos follow their tags, and every tree follows its pointer in the ledger.
 
-use std::time::Instant;
-
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
 use farm::ledger::{Kept, Repo, Tx};
@@ -9,6 +7,7 @@ use farm::sig::{Project, Stage};
 use farm::snapshot::{Member, Snapshot};
 
 use super::Progress;
+use super::trouble::{Subject, step_one};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, ComposeError};
 use crate::signing;
@@ -18,24 +17,13 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let behind = hub.db.glance().await?.uncomposed().await?;
     let mut progress = Progress::None;
     for repo in behind {
-        if !hub.troubles.may_try(&repo.tag, repo.wanted, Instant::now()) {
-            continue;
-        }
-        match follow_tag(hub, &repo).await {
-            Ok(made) => {
-                hub.troubles.well(&repo.tag);
-                if made == Progress::Made {
-                    progress = Progress::Made;
-                }
-            }
-            Err(problem) => {
-                if matches!(problem, Problem::Internal(_)) {
-                    hub.troubles.failed(&repo.tag, repo.wanted, Instant::now(), &problem);
-                }
-                tracing::info_span!("keeper", repo = repo.tag)
-                    .in_scope(|| super::log("a candidate repo", &problem));
-            }
-        }
+        let subject = Subject {
+            name: &repo.tag,
+            version: repo.wanted,
+            what: "a candidate repo",
+            span: tracing::info_span!("keeper", repo = repo.tag),
+        };
+        progress |= step_one(hub, subject, Box::pin(follow_tag(hub, &repo))).await;
     }
     let repos = hub.db.glance().await?.repos().await?;
     for repo in repos {
@@ -95,6 +83,7 @@ pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
     if !is_candidate {
         must_be_published(&mut tx, &repo, current).await?;
     }
+    let community = tx.community().await?;
     drop(tx);
     if !tree.contains(current) {
         bring_back(hub, tag, current).await?;
@@ -102,7 +91,7 @@ pub(super) async fn follow_pointer(hub: &Hub, tag: &str) -> Answer<()> {
     let shown = if is_candidate {
         tree.enter(tag, current, &hub.staging.join(current.to_string())).await
     } else {
-        tree.follow(tag, current).await
+        tree.follow(tag, current, community.tag(tag)).await
     };
     shown.with_context(|| format!("cannot show snapshot {current} of {tag}"))?;
     Ok(())

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use farm::digest::Digest;
-use farm::gate::{Requirement, TestResult, TestVerdict, UNDER_TEST, environment, is_about, suite_key};
+use farm::gate::{
+    Requirement, TestResult, TestVerdict, UNDER_TEST, environment, is_about, suite_key, suite_version,
+};
 use farm::ids::RequestId;
 use farm::job::Job;
 use farm::ledger::Tx;
@@ -82,7 +84,7 @@ pub(super) async fn places(
 /// built-in suite is the same one for whichever project it runs.
 pub(super) fn version(suite: &str, folder: Option<&Input>) -> Digest {
     let name = suite.split(' ').next().unwrap_or(suite);
-    folder.map_or_else(|| Digest::of(name.as_bytes()), |folder| folder.digest.clone())
+    suite_version(name, folder)
 }
 
 /// Was it shown that this requirement is met, by the newest of these results that is about it and ran in this environment?

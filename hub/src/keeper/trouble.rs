@@ -1,10 +1,13 @@
 //! What failed for a reason of the farm's own is tried again, ever more rarely.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::problem::Problem;
+use super::Progress;
+use crate::problem::{Answer, Problem};
+use crate::state::Hub;
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -31,9 +34,48 @@ impl Trouble {
     }
 }
 
+/// Something that is taken one step on again and again.
+pub(super) struct Subject<'a> {
+    /// What it is called among the [`Troubles`].
+    pub name: &'a str,
+    /// Its version: another one is tried at once, whatever the last one failed for.
+    pub version: i64,
+    /// What it is, for the log.
+    pub what: &'static str,
+    /// Names it in the log.
+    pub span: tracing::Span,
+}
+
+/// Takes something one step on, unless it has failed too lately. A failure is logged here, and remembered. A step is boxed because
+/// it is large: moved about by value it would fill a thread's stack.
+pub(super) async fn step_one(
+    hub: &Hub,
+    subject: Subject<'_>,
+    step: Pin<Box<impl Future<Output = Answer<Progress>>>>,
+) -> Progress {
+    let Subject { name, version, what, span } = subject;
+    if !hub.troubles.may_try(name, version, Instant::now()) {
+        return Progress::None;
+    }
+    match step.await {
+        Ok(made) => {
+            hub.troubles.well(name);
+            made
+        }
+        Err(problem) => {
+            // Of two that do the same one is too late; that is no trouble.
+            if !matches!(problem, Problem::Conflict { .. }) {
+                hub.troubles.failed(name, version, Instant::now(), &problem);
+            }
+            span.in_scope(|| super::log(what, &problem));
+            Progress::None
+        }
+    }
+}
+
 impl Troubles {
     /// Should this version of it be tried now?
-    pub(super) fn may_try(&self, what: &str, version: i64, now: Instant) -> bool {
+    fn may_try(&self, what: &str, version: i64, now: Instant) -> bool {
         self.with(|troubles| {
             troubles.get(what).is_none_or(|trouble| {
                 trouble.version != version || now.saturating_duration_since(trouble.at) >= trouble.pause()
@@ -42,7 +84,7 @@ impl Troubles {
     }
 
     /// It failed.
-    pub(super) fn failed(&self, what: &str, version: i64, now: Instant, why: &Problem) {
+    fn failed(&self, what: &str, version: i64, now: Instant, why: &Problem) {
         self.with(|troubles| {
             let failures = troubles.get(what).filter(|trouble| trouble.version == version);
             let failures = failures.map_or(0, |trouble| trouble.failures).saturating_add(1);
@@ -56,7 +98,7 @@ impl Troubles {
     }
 
     /// It went well, or is over.
-    pub(super) fn well(&self, what: &str) {
+    fn well(&self, what: &str) {
         self.with(|troubles| troubles.remove(what));
     }
 

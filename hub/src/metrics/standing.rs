@@ -10,6 +10,7 @@ use farm::ledger::{Outbox, Outside, Queue};
 use farm::sig::Community;
 use farm::stamp::Stamp;
 
+use super::signing::Signing;
 use crate::live;
 use crate::problem::Answer;
 use crate::state::Hub;
@@ -27,6 +28,7 @@ struct Standing {
     /// What is live and broken, by tag.
     red: BTreeMap<String, usize>,
     outside: Vec<Outside>,
+    signing: Signing,
 }
 
 /// How the farm stands, in Prometheus' text format.
@@ -57,6 +59,7 @@ pub async fn standing(hub: &Hub) -> Answer<String> {
             .collect(),
         phases: tx.jobs_by_phase().await?,
         queues: tx.queues().await?,
+        signing: Signing::read(&mut tx, &community).await?,
         outbox: tx.outbox().await?,
         builders: builders.collect(),
         open_requests: tx.open_requests().await?.len(),
@@ -90,6 +93,7 @@ impl Standing {
         page.figure(&[], self.open_requests);
         page.family("grange_promotions_open", "Promotions that are not settled");
         page.figure(&[], self.open_promotions);
+        self.signing.tell(&mut page, self.now);
         page.family("grange_live_red", "Suites that what is live in a repo does not pass any more");
         for (tag, count) in &self.red {
             page.figure(&[("tag", tag)], *count);
@@ -154,22 +158,29 @@ impl Standing {
 }
 
 #[derive(Default)]
-struct Page {
+pub(super) struct Page {
     text: String,
     name: &'static str,
 }
 
 impl Page {
-    fn family(&mut self, name: &'static str, help: &str) {
+    pub(super) fn family(&mut self, name: &'static str, help: &str) {
         self.name = name;
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");
     }
 
-    fn figure(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    pub(super) fn figure(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let labels: Vec<String> =
             labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.text, "{}{labels} {value}", self.name);
+    }
+}
+
+#[cfg(test)]
+impl Page {
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -203,6 +214,7 @@ mod tests {
             open_promotions: 0,
             red: [("a9s-b-1-release".to_owned(), 2)].into(),
             outside: Vec::new(),
+            signing: Signing::default(),
         };
         let text = standing.text();
         for line in [

@@ -20,6 +20,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use farm::arch::Arch;
 use farm::gate::Approved;
 use farm::ids::SnapshotId;
 use farm::sig::{Project, Stage, split_tag};
@@ -29,7 +30,7 @@ pub use removal::Hold;
 
 use self::pool::Place;
 use super::dotrepo::public_path;
-use super::manifest::{self, is_folder};
+use super::manifest::{self, folder_names};
 use crate::artifacts::Artifacts;
 use crate::files::{
     At as _, FileError, blocking, ensure_dir, link_or_copy, remove_beside, remove_tree, swap_link, sync_tree,
@@ -123,7 +124,7 @@ impl SnapshotTree {
         if approved.tag() != tag {
             return Err(PublishError::WrongTag { approved: approved.tag().to_owned(), tag });
         }
-        let (tree, project, staged) = (self.clone(), project.clone(), staged.to_owned());
+        let (tree, staged) = (self.clone(), staged.to_owned());
         let (id, base) = (approved.snapshot(), approved.base());
         blocking(move || {
             let _lock = tree.lock()?;
@@ -131,8 +132,7 @@ impl SnapshotTree {
             if live != base && live != Some(id) {
                 return Err(PublishError::Moved { tag, base: shown(base), live: shown(live) });
             }
-            tree.bring(&tag, id, &staged)?;
-            Ok(tree.link_public_paths(id, &project, stage)?)
+            tree.bring(&tag, id, &staged)
         })
         .await
     }
@@ -159,13 +159,19 @@ impl SnapshotTree {
     }
 
     /// Makes a tag point to a snapshot that is in the tree already, and so was approved before: what is live on disk follows
-    /// the ledger's pointer.
+    /// the ledger's pointer. The paths people know lead there, unless its project is no more and nobody can say which they are.
     ///
     /// # Errors
     /// [`PublishError::NotComposed`] when the snapshot is not in the tree, [`PublishError::Foreign`] when it was brought in for
     /// another tag, [`PublishError::Disk`].
-    pub async fn follow(&self, tag: &str, id: SnapshotId) -> Result<(), PublishError> {
+    pub async fn follow(
+        &self,
+        tag: &str,
+        id: SnapshotId,
+        project: Option<(&Project, Stage)>,
+    ) -> Result<(), PublishError> {
         let (tree, tag) = (self.clone(), tag.to_owned());
+        let project = project.map(|(project, stage)| (project.clone(), stage));
         blocking(move || {
             let _lock = tree.lock()?;
             if !tree.contains(id) {
@@ -175,6 +181,10 @@ impl SnapshotTree {
             let of = pool::tag_of(&tree.dir(id))?.unwrap_or_default();
             if of != tag {
                 return Err(PublishError::Foreign { id, tag, of });
+            }
+            // Before the pointer: whoever dies in between finds it where it was, and does all of this again.
+            if let Some((project, stage)) = &project {
+                tree.link_public_paths(id, project, *stage)?;
             }
             Ok(tree.point(&tag, id)?)
         })
@@ -239,17 +249,24 @@ impl SnapshotTree {
         Ok(remove_tree(staged)?)
     }
 
-    /// Step 2: the paths people know lead to the tag's pointer. They never change.
+    /// Step 2: the paths people know lead to the tag's pointer: one for each folder that the snapshot has, and none that would
+    /// lead nowhere. They are made when the pointer is about to move, so that a snapshot which never becomes live leaves none.
     fn link_public_paths(&self, id: SnapshotId, project: &Project, stage: Stage) -> Result<(), FileError> {
         let tag = project.tag(stage);
-        for folder in names_in(&self.dir(id))?.into_iter().filter(|name| is_folder(name)) {
+        let has = names_in(&self.dir(id))?;
+        for folder in folder_names(&Arch::ALL) {
             let Some(path) = public_path(project, stage, &folder) else { continue };
             let link = self.root.join(&path);
-            if let Some(parent) = link.parent() {
-                ensure_dir(parent)?;
-            }
             let up = "../".repeat(path.matches('/').count());
-            swap(&link, Path::new(&format!("{up}live/{tag}/{folder}")))?;
+            let target = PathBuf::from(format!("{up}live/{tag}/{folder}"));
+            if has.contains(&folder) {
+                if let Some(parent) = link.parent() {
+                    ensure_dir(parent)?;
+                }
+                swap(&link, &target)?;
+            } else if fs::read_link(&link).is_ok_and(|led| led == target) {
+                fs::remove_file(&link).at("remove the link", &link)?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::gate::{Approved, Decision, Question, ReleaseManagers, decide};
-use farm::ids::{Minter, SnapshotId};
+use farm::ids::{Id, Minter, SnapshotId};
 use farm::openpgp::{LEAST_BITS, SecretKey, sign_detached, sign_package};
 use farm::promotion::{Approval, Course, Promotion, PromotionState};
 use farm::sig::{Project, Stage, template};
@@ -192,6 +192,12 @@ impl Bench {
             Decision::Approved(approved) => approved,
             other => panic!("not approved: {other:?}"),
         }
+    }
+
+    /// An id of its own.
+    pub(crate) fn mint<T: Id>(&mut self) -> T {
+        let now = self.now();
+        self.minter.mint(now)
     }
 
     fn now(&mut self) -> Stamp {

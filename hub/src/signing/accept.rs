@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use farm::decision::Statement;
+use farm::decision::{Statement, opened};
 use farm::digest::Digest;
-use farm::dsse::{DecisionPublic, Envelope, IN_TOTO};
+use farm::dsse::DecisionPublic;
 use farm::ids::{PromotionId, SnapshotId};
 use farm::ledger::{Kept, Tx};
 use farm::openpgp::{PublicKey, read_signed, verify_detached};
-use farm::promotion::{Promotion, PromotionState};
+use farm::promotion::Promotion;
 use farm::signing::{Endorsement, Purpose, SignedFile, SignerWord, SigningKey, valid};
 use farm::snapshot::Snapshot;
 
@@ -231,26 +231,14 @@ async fn approved(
     expected: Option<SnapshotId>,
 ) -> Answer<(Kept<Promotion>, Snapshot)> {
     let promotion = tx.promotion(id).await?.ok_or_else(|| Problem::not_found("promotion", id))?;
-    let snapshot = match &promotion.state {
-        PromotionState::Approved { snapshot, .. }
-            if expected.is_none_or(|expected| expected == *snapshot) =>
-        {
-            *snapshot
-        }
-        PromotionState::Approved { .. }
-        | PromotionState::Composing
-        | PromotionState::InTesting { .. }
-        | PromotionState::Ready { .. }
-        | PromotionState::Publishing { .. }
-        | PromotionState::Published { .. }
-        | PromotionState::Rejected { .. }
-        | PromotionState::Withdrawn { .. } => {
-            return Err(Problem::conflict(
-                format!("promotion {id} is {} and waits for no signature of this", promotion.phase()),
-                "ask for the list of work again",
-            ));
-        }
-    };
+    let awaited =
+        promotion.to_sign().filter(|snapshot| expected.is_none_or(|expected| expected == *snapshot));
+    let snapshot = awaited.ok_or_else(|| {
+        Problem::conflict(
+            format!("promotion {id} is {} and waits for no signature of this", promotion.phase()),
+            "ask for the list of work again",
+        )
+    })?;
     let snapshot = tx.snapshot(snapshot).await?.ok_or_else(|| Problem::not_found("snapshot", snapshot))?;
     Ok((promotion, snapshot))
 }
@@ -303,7 +291,8 @@ impl Facts {
             .into_iter()
             .filter_map(|key| DecisionPublic::from_pem(&key.public).ok())
             .collect();
-        let statement = opened(&endorsement.decision, &decisions);
+        let statement =
+            opened::<Statement>(&endorsement.decision, &decisions).map_err(|error| error.to_string());
         let mut signed = BTreeMap::new();
         if let Ok((statement, _)) = &statement {
             let members = statement.predicate.members.iter().flat_map(|member| &member.rpms);
@@ -361,11 +350,4 @@ impl Facts {
         }
         Ok(())
     }
-}
-
-fn opened(decision: &str, keys: &[DecisionPublic]) -> Result<(Statement, String), String> {
-    let envelope = Envelope::from_json(decision).map_err(|error| error.to_string())?;
-    let (payload, by) = envelope.open(IN_TOTO, keys).map_err(|error| error.to_string())?;
-    let statement = serde_json::from_slice(&payload);
-    Ok((statement.map_err(|error| format!("the decision cannot be read: {error}"))?, by))
 }

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use farm::digest::Digest;
 use farm::ledger::PromotionFilter;
-use farm::promotion::PromotionState;
 use farm::signing::{Work, WorkItem};
 
 use super::Signed;
@@ -50,7 +49,7 @@ async fn list(hub: &Hub) -> Answer<Work> {
     let filter = PromotionFilter { settled: Some(false), limit: PROMOTIONS, ..PromotionFilter::default() };
     let mut items = Vec::new();
     for promotion in tx.promotions(&filter).await? {
-        let PromotionState::Approved { snapshot, .. } = promotion.state else { continue };
+        let Some(snapshot) = promotion.to_sign() else { continue };
         let Some(snapshot) = tx.snapshot(snapshot).await? else { continue };
         let signed = Signed::of(hub, &mut tx, &snapshot).await?;
         let packages: Vec<_> = signed.missing(&snapshot).take(PACKAGES).cloned().collect();

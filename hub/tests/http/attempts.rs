@@ -193,6 +193,11 @@ async fn only_what_the_recipe_names_is_given() {
     for arch in ["riscv64", "..", "x86_64%2F.."] {
         problem(get(at(work.snapshot, &format!("?arch={arch}"))).await.unwrap(), 422, "invalid").await;
     }
+    // A snapshot that is in a tree is whole, so what it has no folder for it has nothing for.
+    std::fs::create_dir_all(bench.hub.candidates.dir(work.snapshot)).unwrap();
+    let nothing: Value = get(at(work.snapshot, "?arch=aarch64")).await.unwrap().json().await.unwrap();
+    assert_eq!(nothing["files"], json!([]));
+    problem(get(at(other, "?arch=aarch64")).await.unwrap(), 404, "not-found").await;
     let up =
         work.at(&at(work.snapshot, &format!("/files/../../{other}/x86_64/repodata/repomd.xml?arch=x86_64")));
     assert_eq!(bench.raw(&up, TOKEN).await, 404);

@@ -12,7 +12,6 @@ use farm::arch::Arch;
 use farm::build::Build;
 use farm::digest::Digest;
 use farm::ids::PromotionId;
-use farm::job::Event;
 use farm::ledger::{Db, Person};
 use farm::openpgp::{DEFAULT_BITS, PublicKey};
 use farm::outcome::Outcome;
@@ -228,16 +227,10 @@ impl Bench {
     /// Does what builders would.
     async fn pass_tests(&self) -> anyhow::Result<()> {
         let (now, patience) = (self.hub.now(), self.hub.config.patience.clone());
-        let (ticket, token) = (Digest::of(b"ticket"), Digest::of(b"token"));
         for candidate in self.hub.db.read().await?.backlog(now, 1_000).await? {
             let mut tx = self.hub.db.write().await?;
-            let offer = Event::Offer { builder: "b".into(), ticket: ticket.clone() };
-            let turn = tx.step_job(candidate.job, offer, now, &patience).await?.job.turn;
-            let (builder, born) = ("b".to_owned(), Stamp::ZERO);
-            let claim = Event::Claim { turn, ticket: ticket.clone(), builder, token: token.clone(), born };
-            tx.step_job(candidate.job, claim, now, &patience).await?;
-            let finish = Event::Finish { turn, token: token.clone(), outcome: Outcome::Passed };
-            tx.step_job(candidate.job, finish, now, &patience).await?;
+            let taken = tests::turns::take(&mut tx, candidate.job, now, &patience).await?;
+            tx.step_job(candidate.job, taken.finish(Outcome::Passed), now, &patience).await?;
             tx.commit().await?;
             self.hub.hurry().await;
         }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use farm::buildroot::{LOCK_FILE, Lock};
 use farm::digest::Digest;
 use farm::ids::PromotionId;
-use farm::job::{Event, JobKind};
-use farm::ledger::{Artifact, Db, Kept, PromotionFilter};
+use farm::job::JobKind;
+use farm::ledger::{Db, Kept, PromotionFilter};
 use farm::outcome::Outcome;
 use farm::promotion::{Promotion, PromotionState};
 use farm::recipe::Input;
@@ -23,6 +22,7 @@ use hub::keeper;
 use hub::rpms::sample::sample_rpm;
 use hub::state::Hub;
 use serde_json::{Value, json};
+use tests::turns;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -196,35 +196,21 @@ impl Scene {
         let (patience, now) = (self.hub.config.patience.clone(), self.hub.now());
         let backlog = self.db.read().await.unwrap().backlog(now, 1_000).await.unwrap();
         for candidate in &backlog {
-            let (ticket, token) = (Digest::of(b"ticket"), Digest::of(candidate.job.to_string().as_bytes()));
             let mut tx = self.db.write().await.unwrap();
-            let offer = Event::Offer { builder: "b".into(), ticket: ticket.clone() };
-            let turn = tx.step_job(candidate.job, offer, now, &patience).await.unwrap().job.turn;
-            let claim =
-                Event::Claim { turn, ticket, builder: "b".into(), token: token.clone(), born: Stamp::ZERO };
-            let job = tx.step_job(candidate.job, claim, now, &patience).await.unwrap().job;
+            let taken = turns::take(&mut tx, candidate.job, now, &patience).await.unwrap();
             tx.commit().await.unwrap();
+            let job = &taken.job;
             let mut outcome = self.tests.clone();
             if job.kind == JobKind::Build {
                 outcome = Outcome::Passed;
                 let request = self.db.read().await.unwrap().request(job.request).await.unwrap().unwrap();
                 let Source::Srpm { srpm } = &request.source else { panic!("source RPMs are built here") };
                 let version = srpm.name.split('-').nth(1).unwrap();
-                let image = format!("sha256:{}", Digest::of(b"image"));
-                let lock = Lock::of_listing(&job.recipe, &image, "base-1-1.noarch (none)").unwrap();
-                for (name, bytes) in [
-                    (self.made)(&request.package, version, job.arch.as_str()),
-                    (LOCK_FILE.to_owned(), serde_json::to_vec(&lock).unwrap()),
-                ] {
-                    let stored = self.hub.artifacts.put_bytes(&bytes).await.unwrap();
-                    let (digest, size) = (stored.digest, stored.size);
-                    let mut tx = self.db.write().await.unwrap();
-                    tx.put_artifact(&Artifact { job: job.id, turn, name, digest, size }, now).await.unwrap();
-                    tx.commit().await.unwrap();
-                }
+                let made = (self.made)(&request.package, version, job.arch.as_str());
+                turns::bring(&self.hub, &self.db, job, [made, turns::lock(job)]).await;
             }
             let mut tx = self.db.write().await.unwrap();
-            tx.step_job(job.id, Event::Finish { turn, token, outcome }, now, &patience).await.unwrap();
+            tx.step_job(job.id, taken.finish(outcome), now, &patience).await.unwrap();
             tx.commit().await.unwrap();
         }
         !backlog.is_empty()

@@ -1,16 +1,15 @@
 //! What builders would do, by dice: builds put out RPMs, tests pass or fail, some never come back, some come late or twice.
 
 use farm::arch::Arch;
-use farm::buildroot::{LOCK_FILE, Lock};
-use farm::digest::Digest;
 use farm::gate::UNDER_TEST;
 use farm::job::{Event, Job, JobKind};
-use farm::ledger::{Artifact, Db};
+use farm::ledger::Db;
 use farm::outcome::Outcome;
 use farm::recipe::{Input, RepoOrigin};
 use farm::request::{Request, RequestKind, Source};
 use farm::stamp::Stamp;
 use hub::rpms::sample::sample_rpm;
+use tests::turns;
 
 use crate::world::{TARGET, World};
 
@@ -78,27 +77,22 @@ impl World {
             if late == Some(job.arch) {
                 continue;
             }
-            let (ticket, token) = (Digest::of(b"ticket"), Digest::of(candidate.job.to_string().as_bytes()));
             let mut tx = self.db.write().await.unwrap();
-            let offer = Event::Offer { builder: "b".into(), ticket: ticket.clone() };
-            let turn = tx.step_job(candidate.job, offer, now, &patience).await.unwrap().job.turn;
-            let claim =
-                Event::Claim { turn, ticket, builder: "b".into(), token: token.clone(), born: Stamp::ZERO };
-            let job = tx.step_job(candidate.job, claim, now, &patience).await.unwrap().job;
+            let taken = turns::take(&mut tx, candidate.job, now, &patience).await.unwrap();
             tx.commit().await.unwrap();
+            let job = &taken.job;
             if faults && self.dice.roll(8) == 0 {
                 self.tally.count("lost a builder");
                 continue;
             }
             let mut outcome = Outcome::Passed;
             if job.kind == JobKind::Build {
-                self.bring(&job).await;
-            } else if self.is_bad(&job).await {
+                self.bring(job).await;
+            } else if self.is_bad(job).await {
                 outcome = Outcome::FailedByPackage { reason: "it does not taste".into() };
             }
             for _ in 0..=self.dice.roll(2) {
-                let finish = Event::Finish { turn, token: token.clone(), outcome: outcome.clone() };
-                finish_job(&self.db, &job, finish, now, &patience).await;
+                finish_job(&self.db, job, taken.finish(outcome.clone()), now, &patience).await;
             }
         }
     }
@@ -110,28 +104,10 @@ impl World {
         let Source::Srpm { srpm } = &request.source else { panic!("the simulation builds source RPMs") };
         let version = srpm.name.split('-').nth(1).unwrap();
         let sample = sample_rpm(&request.package, version, "1", job.arch.as_str());
-        let stored = hub.artifacts.put_bytes(&sample.bytes().unwrap()).await.unwrap();
-        let artifact = Artifact {
-            job: job.id,
-            turn: job.turn,
-            name: sample.file_name(),
-            digest: stored.digest,
-            size: stored.size,
-        };
-        let image = format!("sha256:{}", Digest::of(b"image"));
-        let installed = Lock::of_listing(&job.recipe, &image, "base-1-1.noarch (none)").unwrap();
-        let mut uploads = vec![artifact.clone()];
-        if let Some(lock) = (self.forge)(serde_json::to_vec(&installed).unwrap()) {
-            let stored = hub.artifacts.put_bytes(&lock).await.unwrap();
-            let (digest, size) = (stored.digest, stored.size);
-            uploads.push(Artifact { name: LOCK_FILE.to_owned(), digest, size, ..artifact });
-        }
-        let now = hub.now();
-        let mut tx = self.db.write().await.unwrap();
-        for upload in &uploads {
-            tx.put_artifact(upload, now).await.unwrap();
-        }
-        tx.commit().await.unwrap();
+        let (name, lock) = turns::lock(job);
+        let lock = (self.forge)(lock).map(|forged| (name, forged));
+        let made = (sample.file_name(), sample.bytes().unwrap());
+        turns::bring(hub, &self.db, job, [made].into_iter().chain(lock)).await;
     }
 
     async fn is_bad(&mut self, test: &Job) -> bool {

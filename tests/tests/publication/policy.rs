@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use git2::{Repository, Signature, Time};
-use tests::outside_repo;
+use tests::{demo_sig, outside_repo};
 
 use crate::dice::Dice;
 
@@ -44,12 +44,8 @@ impl Policy {
             ),
             false => String::new(),
         };
-        format!(
+        demo_sig(&format!(
             r#"
-name = "demo"
-[[member]]
-name = "rex"
-roles = ["release-manager"]
 [[member]]
 name = "rita"
 roles = ["release-manager"]
@@ -67,7 +63,7 @@ approvers = {approvers}
 [[project.stack]]
 name = "basket"
 {outside}"#
-        )
+        ))
     }
 }
 

@@ -46,7 +46,7 @@ pub(in crate::http) struct WhichFile {
     path: String,
 }
 
-/// What a snapshot's repo for one architecture consists of.
+/// What a snapshot's repo for one architecture consists of: of no file at all, when it has none for that.
 #[utoipa::path(get, path = "/api/v1/attempts/{job}/{turn}/snapshots/{id}", tag = "attempts",
     params(("job" = JobId, Path, description = "The job"), ("turn" = u32, Path, description = "The turn"),
         ("id" = SnapshotId, Path, description = "The snapshot"), For),
@@ -65,6 +65,10 @@ pub(in crate::http) async fn manifest(
                 return Err(Problem::Internal(error.into()));
             }
         }
+    }
+    // It is in a tree, so it is whole: its project has not this architecture, or had it not yet when it was composed.
+    if [&hub.candidates, &hub.public].iter().any(|tree| tree.contains(id)) {
+        return Ok(Json(Manifest { id, files: Vec::new() }));
     }
     Err(Problem::NotFound { what: format!("snapshot {id} has nothing for {arch}") })
 }

@@ -62,7 +62,7 @@ impl Farm {
 
     async fn publish(&mut self, version: &str, hours_ago: i64) -> Snapshot {
         let snapshot = self.point(version, hours_ago).await;
-        self.hub.public.follow(&snapshot.tag, snapshot.id).await.unwrap();
+        self.hub.public.follow(&snapshot.tag, snapshot.id, None).await.unwrap();
         self.live = Some(snapshot.clone());
         snapshot
     }
@@ -137,7 +137,7 @@ async fn what_the_disk_still_shows_stays_though_the_ledger_has_moved_on() {
     farm.all_untouched();
     prune(&farm.hub).await.unwrap();
     assert_eq!(farm.fetchable(&[&shown, &live]), [true, true]);
-    farm.hub.public.follow(&live.tag, live.id).await.unwrap();
+    farm.hub.public.follow(&live.tag, live.id, None).await.unwrap();
     prune(&farm.hub).await.unwrap();
     assert_eq!(farm.fetchable(&[&shown, &live]), [true, true], "it was shown a moment ago");
     farm.all_untouched();
@@ -205,7 +205,7 @@ async fn the_way_back_leads_to_what_has_left_the_tree() {
     assert_eq!(verify_staged(&staged, expected).await, Ok(()));
     let approved = farm.bench.approve(&farm.project, STAGE, &back, Some(second.id));
     farm.hub.public.admit(&approved, &farm.project, STAGE, &staged).await.unwrap();
-    farm.hub.public.follow(&back.tag, back.id).await.unwrap();
+    farm.hub.public.follow(&back.tag, back.id, None).await.unwrap();
     assert_eq!(farm.fetchable(&[&back, &second]), [true, true]);
 }
 

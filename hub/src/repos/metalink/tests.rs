@@ -77,7 +77,7 @@ impl Farm {
         let staged = self.bench.stage(&snapshot).await;
         let approved = self.bench.approve(&self.project, STAGE, &snapshot, live.map(|live| live.id));
         self.hub.public.admit(&approved, &self.project, STAGE, &staged).await.unwrap();
-        self.hub.public.follow(&snapshot.tag, snapshot.id).await.unwrap();
+        self.hub.public.follow(&snapshot.tag, snapshot.id, None).await.unwrap();
         snapshot
     }
 

@@ -45,7 +45,8 @@ impl Farm {
     ) -> Result<(), PublishError> {
         let approved = self.bench.approve(&self.project, stage, snapshot, base.map(|base| base.id));
         self.public.admit(&approved, &self.project, stage, staged).await?;
-        self.public.follow(approved.tag(), approved.snapshot()).await
+        let project = Some((&self.project, stage));
+        self.public.follow(approved.tag(), approved.snapshot(), project).await
     }
 
     fn lists(&self, stage: Stage, folder: &str) -> Vec<String> {
@@ -74,6 +75,51 @@ async fn what_is_published_is_where_people_look_for_it() {
         remove(&farm.public, first.id).await.unwrap();
         assert!(!farm.public.contains(first.id));
     }
+}
+
+/// Where the paths people know lead, by path.
+fn known_paths(root: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for name in
+        names_in(root).unwrap().into_iter().filter(|name| !["snap", "pool", "live"].contains(&&**name))
+    {
+        let path = root.join(&name);
+        match fs::read_link(&path) {
+            Ok(_) => found.push((name, path)),
+            Err(_) => found.extend(
+                known_paths(&path).into_iter().map(|(inner, path)| (format!("{name}/{inner}"), path)),
+            ),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn no_path_people_know_leads_nowhere() {
+    let mut farm = Farm::new();
+    let stage = Stage::Testing;
+    let (first, staged) = farm.composed(stage, None, "2.10").await;
+    let approved = farm.bench.approve(&farm.project, stage, &first, None);
+    farm.public.admit(&approved, &farm.project, stage, &staged).await.unwrap();
+    // The gate may still say no; nothing was ever published then.
+    assert_eq!(known_paths(farm.public.root()), []);
+    farm.publish(stage, None, &first, &staged).await.unwrap();
+    let paths = known_paths(farm.public.root());
+    assert_eq!(paths.len(), 3, "{paths:?}");
+    assert!(paths.iter().all(|(_, path)| path.is_dir()), "{paths:?}");
+
+    // A folder leaves the repo, as those of an architecture do, and comes back.
+    let (second, staged) = farm.composed(stage, Some(&first), "2.11").await;
+    let approved = farm.bench.approve(&farm.project, stage, &second, Some(first.id));
+    farm.public.admit(&approved, &farm.project, stage, &staged).await.unwrap();
+    fs::remove_dir_all(farm.public.dir(second.id).join("debug-x86_64")).unwrap();
+    farm.public.follow(&second.tag, second.id, Some((&farm.project, stage))).await.unwrap();
+    let paths = known_paths(farm.public.root());
+    assert!(paths.iter().all(|(name, path)| path.is_dir() && !name.contains("debug")), "{paths:?}");
+    let (third, staged) = farm.composed(stage, Some(&second), "2.12").await;
+    farm.publish(stage, Some(&second), &third, &staged).await.unwrap();
+    assert_eq!(known_paths(farm.public.root()).len(), 3);
 }
 
 #[tokio::test]
@@ -115,13 +161,13 @@ async fn a_pointer_that_has_moved_on_is_left_alone() {
     assert!(late.to_string().contains("compose the snapshot again"), "{late}");
     assert_eq!(farm.public.live(&first.tag), Some(second.id));
 
-    farm.public.follow(&first.tag, first.id).await.unwrap();
+    farm.public.follow(&first.tag, first.id, None).await.unwrap();
     assert_eq!(farm.public.live(&first.tag), Some(first.id));
     let (unknown, _) = farm.composed(stage, None, "9").await;
-    let unknown = farm.public.follow(&first.tag, unknown.id).await;
+    let unknown = farm.public.follow(&first.tag, unknown.id, None).await;
     assert!(matches!(unknown, Err(PublishError::NotComposed(_))));
     // What was approved for testing is not shown in production, whatever a pointer says.
-    let foreign = farm.public.follow(&farm.project.tag(Stage::Release), first.id).await.unwrap_err();
+    let foreign = farm.public.follow(&farm.project.tag(Stage::Release), first.id, None).await.unwrap_err();
     assert!(foreign.to_string().contains("was brought in for `storage9s-gluster-11-testing`"), "{foreign}");
 }
 
@@ -193,8 +239,8 @@ async fn readers_see_one_snapshot_or_the_other_during_two_hundred_swaps() {
         })
     };
     for _ in 0..100 {
-        farm.public.follow(&first.tag, first.id).await.unwrap();
-        farm.public.follow(&first.tag, second.id).await.unwrap();
+        farm.public.follow(&first.tag, first.id, None).await.unwrap();
+        farm.public.follow(&first.tag, second.id, None).await.unwrap();
     }
     over.store(true, Ordering::Relaxed);
     assert!(reader.join().unwrap() > 200);
@@ -280,7 +326,7 @@ async fn a_removal_that_was_broken_off_anywhere_is_finished_by_the_next() {
         let pool = public.root().join("pool").join(&tag);
         public.hold().await.unwrap().take_out(made[0]).await.unwrap();
         assert!(!public.contains(made[0]), "nothing can be pointed at it any more");
-        assert!(matches!(public.follow(&tag, made[0]).await, Err(PublishError::NotComposed(_))));
+        assert!(matches!(public.follow(&tag, made[0], None).await, Err(PublishError::NotComposed(_))));
         let gone = public.root().join("snap").join(format!(".gone-{}", made[0]));
         match broken_off {
             // Some of its packages have gone, or all, or some of its files as well.
@@ -350,7 +396,7 @@ async fn what_was_shown_until_now_has_the_time_of_now() {
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
     let dir = File::open(farm.public.dir(first.id)).unwrap();
     dir.set_modified(old).unwrap();
-    farm.public.follow(&first.tag, first.id).await.unwrap();
+    farm.public.follow(&first.tag, first.id, None).await.unwrap();
     let touched = |id| farm.public.touched(id).unwrap().millis();
     assert_eq!(touched(first.id), 1_000_000_000, "it is shown still");
     let (second, staged) = farm.composed(stage, Some(&first), "2").await;
