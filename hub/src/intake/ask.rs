@@ -60,17 +60,9 @@ async fn is_stored(hub: &Hub, srpm: &Input) -> Answer<bool> {
 /// A scratch build of a source RPM that is in the artifact store.
 ///
 /// # Errors
-<<<<<<< HEAD
-/// What is wrong with the target or the file.
-pub async fn scratch_srpm(hub: &Hub, person: &Person, target_name: &str, srpm: Input) -> Answer<RequestId> {
-    let community = hub.community().await?;
-    let project = target(&community, target_name)?;
-    let path = hub.artifacts.local(&srpm.digest).await.context("cannot read what was stored just now")?;
-=======
 /// What is wrong with the file.
 pub async fn scratch_srpm(hub: &Hub, person: &Person, project: &Project, srpm: Input) -> Answer<Request> {
-    let path = hub.artifacts.path(&srpm.digest);
->>>>>>> disp
+    let path = hub.artifacts.local(&srpm.digest).await.context("cannot read what was stored just now")?;
     let read = super::source::blocking(move || {
         rpms::read_srpm(&path).map_err(|error| {
             Problem::invalid(error.to_string(), "send a source RPM, as `rpmbuild -bs` makes it")

@@ -27,16 +27,14 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     }
     let repos = hub.db.glance().await?.repos().await?;
     for repo in repos {
-        let what = format!("the tree of {}", repo.tag);
-        if !hub.troubles.may_try(&what, repo.revision, Instant::now()) {
-            continue;
-        }
-        if let Err(problem) = follow_pointer(hub, &repo.tag).await {
-            hub.troubles.failed(&what, repo.revision, Instant::now(), &problem);
-            tracing::info_span!("keeper", repo = repo.tag).in_scope(|| super::log("a repo's tree", &problem));
-        } else {
-            hub.troubles.well(&what);
-        }
+        let subject = Subject {
+            name: &format!("the tree of {}", repo.tag),
+            version: repo.revision,
+            what: "a repo's tree",
+            span: tracing::info_span!("keeper", repo = repo.tag),
+        };
+        let shown = async { follow_pointer(hub, &repo.tag).await.map(|()| Progress::None) };
+        progress |= step_one(hub, subject, Box::pin(shown)).await;
     }
     Ok(progress)
 }
