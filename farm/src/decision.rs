@@ -9,6 +9,7 @@ use crate::arch::Arch;
 use crate::digest::Digest;
 #[cfg(feature = "openpgp")]
 use crate::dsse::{DecisionPublic, DsseError, Envelope, IN_TOTO};
+use crate::extras::Extras;
 use crate::gate::{Approved, Layered, Requirement, TestResult, Waiver, is_about, requirements};
 use crate::ids::{BuildId, PromotionId, SnapshotId};
 use crate::promotion::{Approval, Course, Promotion};
@@ -72,7 +73,8 @@ pub struct Decision {
     pub base: Option<SnapshotId>,
     /// The repo's revision with it.
     pub revision: i64,
-    /// Names the content: the digest over NEVRA, kind and body digest of every RPM.
+    /// Names the content: the digest over NEVRA, kind and body digest of every RPM, and over kind and digest of every file
+    /// beside them.
     pub content: Digest,
     /// Forward; or back, to what and why.
     pub course: Course,
@@ -96,6 +98,10 @@ pub struct Decision {
     pub removed: Vec<String>,
     /// What is in it.
     pub members: Vec<SignedMember>,
+    /// The files beside its packages, by the digests they have before they are compressed: each folder of binary packages
+    /// has exactly these, the others none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extras: Option<Extras>,
     /// The fingerprints of the keys that signed its metadata.
     pub keys: Vec<String>,
     /// When the decision was signed.
@@ -255,6 +261,7 @@ pub fn statement(
             withdrawn: grounds.withdrawn.iter().copied().collect(),
             removed: promotion.remove.clone(),
             members,
+            extras: snapshot.extras.clone(),
             keys: keys.to_vec(),
             made: now,
         },
@@ -311,6 +318,9 @@ impl Statement {
                 "it is about another content, repo or base than snapshot {} has",
                 snapshot.id
             ));
+        }
+        if decision.extras != snapshot.extras {
+            return Err("it names other files beside the packages than the snapshot has".to_owned());
         }
         if self.metadata() != *metadata {
             return Err("it is about other metadata than what is staged".to_owned());

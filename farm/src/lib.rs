@@ -14,6 +14,7 @@ pub mod dispatch;
 #[cfg(feature = "openpgp")]
 pub mod dsse;
 pub mod event;
+pub mod extras;
 pub mod gate;
 pub mod ids;
 pub mod job;

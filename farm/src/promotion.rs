@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::extras::at;
 use crate::ids::{BuildId, PromotionId, RequestId, SnapshotId};
 use crate::sig::Stage;
 use crate::stamp::Stamp;
@@ -34,6 +35,9 @@ pub struct Promotion {
     /// The stack of the template it was asked for as, if it was one.
     #[serde(default)]
     pub stack: Option<String>,
+    /// The files it brings, when it was opened for these alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brings: Option<Brings>,
     /// Does it go forward, or back?
     #[serde(default)]
     pub course: Course,
@@ -54,6 +58,16 @@ pub struct Promotion {
     pub created: Stamp,
     /// Where it stands.
     pub state: PromotionState,
+}
+
+/// What a promotion without builds is for: files beside the packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Brings {
+    /// The git repo they are in: `metadata/storage`.
+    pub repo: String,
+    /// The commit that was the head of its branch then, in full. What is composed is what the branch has at that moment.
+    pub commit: String,
 }
 
 /// Which way a promotion moves its repo.
@@ -290,11 +304,11 @@ impl Promotion {
         }
     }
 
-    /// What to type to ask for the same once more; nothing of the sort for one that goes back.
+    /// What to type to ask for the same once more; nothing of the sort for one that goes back, or that brings files alone.
     #[must_use]
     pub fn again(&self) -> Option<String> {
         let Promotion { nvrs, remove, stack, to, target, confirmed, .. } = self;
-        if self.course != Course::Forward {
+        if self.course != Course::Forward || self.brings.is_some() {
             return None;
         }
         let mut words = vec!["grange promote".to_owned(), format!("--to {to}")];
@@ -311,6 +325,9 @@ impl Promotion {
     /// What it moves, in a few words for people: `hello-2.10-1.el9s, without old-hello`.
     #[must_use]
     pub fn what(&self) -> String {
+        if let Some(Brings { repo, commit }) = &self.brings {
+            return format!("the files of {}", at(repo, commit));
+        }
         let moved = match &self.stack {
             Some(stack) if self.nvrs.is_empty() => format!("stack {stack}"),
             Some(stack) => format!("stack {stack} ({})", few(&self.nvrs)),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::extras::{Extras, files};
 use crate::ids::{BuildId, SnapshotId};
 use crate::nvr::Nevra;
 use crate::stamp::Stamp;
@@ -86,6 +87,9 @@ pub struct Snapshot {
     revision: i64,
     /// What is in it, in the order of packages.
     pub members: Vec<Member>,
+    /// What stands beside them, where its project has such files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extras: Option<Extras>,
 }
 
 /// What is known of a snapshot without what is in it: enough to compose another one on it.
@@ -108,7 +112,7 @@ impl Base {
 
 impl Snapshot {
     /// Composes: the members of `base`, with the given ones put in place of older builds of the same packages, and without
-    /// the packages in `remove`.
+    /// the packages in `remove`. Nothing stands beside them until [`Snapshot::with_extras`] says so.
     #[must_use]
     pub fn compose(
         id: SnapshotId,
@@ -127,7 +131,7 @@ impl Snapshot {
         Self::holding(id, tag, base.map(Snapshot::as_base), members, now)
     }
 
-    /// Holds exactly these members, which are in the order of packages.
+    /// Holds exactly these members, which are in the order of packages, and nothing beside them.
     #[must_use]
     pub fn holding(
         id: SnapshotId,
@@ -141,11 +145,20 @@ impl Snapshot {
             id,
             tag: tag.to_owned(),
             base: base.map(|base| base.id),
-            content: content_digest(&members),
+            content: content_digest(&members, None),
             created: now,
             revision: now.millis().max(after),
             members,
+            extras: None,
         }
+    }
+
+    /// The same with these files beside its packages.
+    #[must_use]
+    pub fn with_extras(mut self, extras: Option<Extras>) -> Snapshot {
+        self.content = content_digest(&self.members, extras.as_ref());
+        self.extras = extras;
+        self
     }
 
     /// It, as what another one is composed on.
@@ -172,7 +185,7 @@ impl Snapshot {
         for member in &mut self.members {
             member.rpms.retain(|rpm| rpm.is_shown_on(arches));
         }
-        self.content = content_digest(&self.members);
+        self.content = content_digest(&self.members, self.extras.as_ref());
         self
     }
 
@@ -199,13 +212,19 @@ impl Snapshot {
     }
 }
 
-/// The digest of a content: over the sorted set of NEVRA + body digest, so that neither order, signatures nor ids count.
+/// The digest of a content: over the sorted set of NEVRA + body digest, so that neither order, signatures nor ids count. What
+/// stands beside the packages counts by kind and digest, whichever commit it is of; where there is nothing, it is the digest
+/// of the packages alone.
 #[must_use]
-pub fn content_digest(members: &[Member]) -> Digest {
+pub fn content_digest(members: &[Member], extras: Option<&Extras>) -> Digest {
+    // Of a package such a line has three words too, but the first is never this one: it has two hyphens.
+    let beside =
+        files(extras).iter().map(|extra| format!("extra {} {}\n", extra.kind, extra.digest.as_str()));
     let lines: BTreeSet<String> = members
         .iter()
         .flat_map(|member| &member.rpms)
         .map(|rpm| format!("{} {:?} {}\n", rpm.nevra, rpm.kind, rpm.body.as_str()))
+        .chain(beside)
         .collect();
     Digest::of(lines.into_iter().collect::<String>().as_bytes())
 }

@@ -156,7 +156,7 @@ fn a_suite_repo_is_pushed_by_those_who_take_suites_from_it() {
         &sig("c", "p", &suites("tests/shared")),
         &sig("d", "p", ""),
     ]);
-    let may = |person: &str, repo: &str| all.may_push_suites(person, false, repo);
+    let may = |person: &str, repo: &str| all.may_push_files(person, false, repo);
     assert_eq!(may("a", "tests/a"), Ok(()));
     assert_eq!(may("b", "tests/shared"), Ok(()));
     assert_eq!(may("c", "tests/shared"), Ok(()));
@@ -165,12 +165,12 @@ fn a_suite_repo_is_pushed_by_those_who_take_suites_from_it() {
         ("d", "tests/a", "d is not a maintainer of SIG a,"),
         ("rex", "tests/a", "rex is not a maintainer of SIG a,"),
         ("stranger", "tests/shared", "stranger is not a maintainer of SIG b or c,"),
-        ("d", "tests/d", "no SIG takes suites from tests/d"),
-        ("a", "tests/a-b", "no SIG takes suites from tests/a-b"),
+        ("d", "tests/d", "no SIG takes suites or metadata from tests/d"),
+        ("a", "tests/a-b", "no SIG takes suites or metadata from tests/a-b"),
     ] {
         let refused = may(person, repo).unwrap_err();
         assert!(refused.what.starts_with(said), "{refused}");
-        assert_eq!(all.may_push_suites("root", true, repo), Ok(()));
+        assert_eq!(all.may_push_files("root", true, repo), Ok(()));
     }
     let fix = may("d", "tests/d").unwrap_err().fix;
     assert!(fix.contains("[project.tests]: suites = { repo = \"tests/d\", branch = \"main\" }"), "{fix}");

@@ -80,6 +80,7 @@ impl Case {
             nvrs: vec!["hello-2.10-1.el9s".into()],
             remove: Vec::new(),
             stack: None,
+            brings: None,
             course: Course::Forward,
             confirmed: false,
             by: "ada".into(),

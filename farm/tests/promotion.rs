@@ -23,6 +23,7 @@ fn start() -> Promotion {
         by: "ada".into(),
         remove: Vec::new(),
         stack: None,
+        brings: None,
         course: Course::Forward,
         confirmed: false,
         approvals: Vec::new(),

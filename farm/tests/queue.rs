@@ -60,6 +60,7 @@ impl World {
             nvrs: set.iter().map(|member| member.nvr.clone()).collect(),
             remove: Vec::new(),
             stack: None,
+            brings: None,
             course,
             confirmed: false,
             by: "ada".into(),

@@ -6,6 +6,7 @@ mod sample;
 use std::collections::BTreeMap;
 
 use farm::arch::Arch;
+use farm::extras::{Extra, ExtraKind, Extras};
 use farm::ids::SnapshotId;
 use farm::snapshot::{Member, RpmKind, Snapshot, content_digest};
 use proptest::prelude::*;
@@ -122,7 +123,7 @@ fn the_revision_grows_also_when_a_clock_goes_back_and_on_the_way_back() {
 #[test]
 fn content_is_names_and_bodies_and_nothing_else() {
     let good = vec![member("hello", "2.10")];
-    let content = content_digest(&good);
+    let content = content_digest(&good, None);
     type Change = fn(&mut Member);
     let differ: [Change; 6] = [
         |m| m.rpms[1].body = digest("built again"),
@@ -135,7 +136,7 @@ fn content_is_names_and_bodies_and_nothing_else() {
     for change in differ {
         let mut changed = good.clone();
         change(&mut changed[0]);
-        assert_ne!(content_digest(&changed), content);
+        assert_ne!(content_digest(&changed, None), content);
     }
     let same: [Change; 4] = [
         |m| m.rpms[1].digest = digest("signed"),
@@ -146,8 +147,40 @@ fn content_is_names_and_bodies_and_nothing_else() {
     for change in same {
         let mut changed = good.clone();
         change(&mut changed[0]);
-        assert_eq!(content_digest(&changed), content);
+        assert_eq!(content_digest(&changed, None), content);
     }
+}
+
+/// What stands beside the packages is content like they are; the commit it is of is not.
+#[test]
+fn files_beside_the_packages_are_content_and_their_absence_is_none() {
+    let extra = |kind, text: &str| Extra { kind, digest: digest(text), size: text.len() as u64 };
+    let of = |commit: &str, files: Vec<Extra>| {
+        Some(Extras { repo: "metadata/demo".into(), commit: commit.into(), files })
+    };
+    let plain = compose(None, &[member("hello", "2.10")]);
+    let with = |extras: Option<Extras>| plain.clone().with_extras(extras);
+    let groups = with(of("1", vec![extra(ExtraKind::Group, "a")]));
+    assert_eq!(with(of("2", vec![extra(ExtraKind::Group, "a")])).content, groups.content);
+    let others = [
+        with(None),
+        with(of("1", vec![extra(ExtraKind::Group, "b")])),
+        with(of("1", vec![extra(ExtraKind::Modules, "a")])),
+        with(of("1", vec![extra(ExtraKind::Group, "a"), extra(ExtraKind::Modules, "a")])),
+    ];
+    for other in &others {
+        assert_ne!(other.content, groups.content, "{:?}", other.extras);
+    }
+    assert_eq!(with(of("1", Vec::new())).content, plain.content);
+    // Neither what is shown nor what comes next loses them by accident, or keeps them without being told to.
+    assert_eq!(groups.clone().shown_on(&[Arch::X86_64]).content, groups.content);
+    let next = Snapshot::compose(id(2), &groups.tag, Some(&groups), &[], &[], at(6));
+    assert_eq!((next.extras, next.content), (None, plain.content.clone()));
+
+    // Rows of before there were such files read as having none, and are written as they were.
+    let doc = serde_json::to_value(&plain).unwrap();
+    assert!(doc.get("extras").is_none());
+    assert_eq!(serde_json::from_value::<Snapshot>(doc).unwrap(), plain);
 }
 
 #[test]
@@ -200,7 +233,7 @@ proptest! {
     #[test]
     fn the_order_of_a_set_says_nothing((set, shuffled) in any_set().prop_flat_map(|set| (Just(set.clone()), Just(set).prop_shuffle()))) {
         let (one, other) = (compose(None, &set), compose(None, &shuffled));
-        prop_assert_eq!(&one.content, &content_digest(&shuffled));
+        prop_assert_eq!(&one.content, &content_digest(&shuffled, None));
         prop_assert_eq!(one, other);
     }
 
@@ -217,7 +250,7 @@ proptest! {
         let mut expected: BTreeMap<&str, &Member> = base.members.iter().map(|m| (&*m.package, m)).collect();
         expected.extend(set.iter().map(|m| (&*m.package, m)));
         prop_assert_eq!(next.members.iter().collect::<Vec<_>>(), expected.into_values().collect::<Vec<_>>());
-        prop_assert_eq!(&next.content, &content_digest(&next.members));
+        prop_assert_eq!(&next.content, &content_digest(&next.members, None));
         // Doing it again, or in another repo under another id, changes nothing.
         let again = Snapshot::compose(id::<SnapshotId>(2), "other", Some(&next), &set, &[], at(9));
         prop_assert_eq!(again.content, next.content);

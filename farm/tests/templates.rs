@@ -100,6 +100,7 @@ fn the_readme_lists_every_key() {
         (format!("{project}[[project.external-repo]]"), "KEY"),
         (format!("{project}[project.tests]"), "KEY"),
         (format!("{project}[project.tests.suites]"), "suites.KEY"),
+        (format!("{project}[project.metadata]"), "metadata.KEY"),
         (format!("{project}[project.promotion]"), "KEY"),
         (format!("{project}[[project.stack]]"), "KEY"),
         (format!("{project}[project.repo]"), "KEY"),

@@ -206,6 +206,7 @@ fn promotion(to: Stage, state: PromotionState) -> Promotion {
         by: "gate".into(),
         remove: Vec::new(),
         stack: None,
+        brings: None,
         course: Course::Forward,
         confirmed: false,
         approvals: Vec::new(),

@@ -9,8 +9,9 @@ use crate::settings::RepoName;
 
 /// The folder packages live in.
 const PACKAGES: &str = "rpms";
-/// The folder suite repos live in.
+/// The folders that repos of suites, and of what is published beside packages, live in.
 const SUITES: &str = "tests";
+const METADATA: &str = "metadata";
 
 /// One branch that is to move.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +56,10 @@ pub fn may(policy: &Policy, person: &str, repo: &RepoName, update: Update<'_>) -
     let admin = policy.admins.iter().any(|known| known == person);
     match repo.path.split_once('/') {
         Some((PACKAGES, package)) => policy.community.may_push(person, admin, package, branch),
-        Some((SUITES, _)) => policy.community.may_push_suites(person, admin, &repo.path),
+        Some((SUITES | METADATA, _)) => policy.community.may_push_files(person, admin, &repo.path),
         _ => refuse(
-            format!("{} is neither a package nor a suite repo", repo.path),
-            "packages live below rpms/, suite repos below tests/",
+            format!("{} is neither a package nor a repo of suites or metadata", repo.path),
+            "packages live below rpms/, suites below tests/, metadata below metadata/",
         ),
     }
 }
@@ -99,7 +100,8 @@ mod tests {
         "name = \"storage\"\n[[member]]\nname = \"ada\"\nroles = [\"maintainer\"]\n\
          [[member]]\nname = \"rex\"\nroles = [\"release-manager\"]\n\
          [[project]]\nname = \"gluster\"\nrelease = \"11\"\ndist = \"9s\"\narches = [\"x86_64\"]\npackages = [\"gluster\"]\n\
-         tests.suites = { repo = \"tests/storage\", branch = \"main\" }\n",
+         tests.suites = { repo = \"tests/storage\", branch = \"main\" }\n\
+         metadata = { repo = \"metadata/storage\", branch = \"main\" }\n",
         "name = \"storagex\"\n[[member]]\nname = \"eve\"\nroles = [\"maintainer\"]\n\
          [[project]]\nname = \"ceph\"\nrelease = \"19\"\ndist = \"9s\"\narches = [\"x86_64\"]\npackages = [\"ceph\"]\n",
     ];
@@ -133,7 +135,7 @@ mod tests {
             ("ada", "rpms/gluster", "c9s-sig-storagey", "belongs to no SIG"),
             ("ada", "rpms/other", "c9s-sig-storage-gluster", "package other is not in project"),
             ("ada", "rpms/gluster", "c9s-sig-storage-a/b", "not a branch name"),
-            ("ada", "mirrors/gluster", "c9s-sig-storage-gluster", "neither a package nor a suite repo"),
+            ("ada", "mirrors/gluster", "c9s-sig-storage-gluster", "neither a package nor a repo of"),
         ] {
             let refused = judged(person, repo, &format!("refs/heads/{branch}")).unwrap_err();
             assert!(refused.what.contains(said), "{refused}");
@@ -142,16 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn suite_repos_belong_to_the_sigs_that_take_suites_from_them() {
+    fn repos_of_suites_and_metadata_belong_to_the_sigs_that_take_from_them() {
         assert_eq!(judged("ada", "tests/storage", "refs/heads/main"), Ok(()));
         assert_eq!(judged("ada", "tests/storage", "refs/heads/next"), Ok(()));
         assert_eq!(judged("root", "tests/storage", "refs/heads/main"), Ok(()));
+        assert_eq!(judged("ada", "metadata/storage", "refs/heads/main"), Ok(()));
+        for repo in ["metadata/storage", "metadata/other"] {
+            assert!(judged("eve", repo, "refs/heads/main").is_err(), "{repo}");
+        }
         for person in ["eve", "rex", "mallory"] {
             let refused = judged(person, "tests/storage", "refs/heads/main").unwrap_err();
             assert!(refused.what.contains("is not a maintainer of SIG storage"), "{refused}");
         }
         let nobodys = judged("ada", "tests/other", "refs/heads/main").unwrap_err();
-        assert!(nobodys.what.contains("no SIG takes suites from tests/other"), "{nobodys}");
+        assert!(nobodys.what.contains("no SIG takes suites or metadata from tests/other"), "{nobodys}");
         assert!(nobodys.fix.contains("suites = { repo = \"tests/other\""), "{nobodys}");
         assert_eq!(judged("root", "tests/other", "refs/heads/main"), Ok(()));
     }

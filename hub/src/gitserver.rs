@@ -88,12 +88,12 @@ pub fn may_create(community: &Community, person: &Person, repo: &RepoPath) -> An
                 )),
             }
         }
-        "tests" => community
-            .may_push_suites(&person.name, person.admin, &repo.to_string())
+        "tests" | "metadata" => community
+            .may_push_files(&person.name, person.admin, &repo.to_string())
             .map_err(|refused| Problem::forbidden(refused.what, refused.fix)),
         folder => Err(Problem::forbidden(
-            format!("repos are made below rpms/ and tests/, not below {folder}/"),
-            "name the repo rpms/<package> or tests/<name>",
+            format!("repos are made below rpms/, tests/ and metadata/, not below {folder}/"),
+            "name the repo rpms/<package>, tests/<name> or metadata/<name>",
         )),
     }
 }

@@ -81,7 +81,7 @@ impl Facts {
         {
             return Err(Trouble::refused(format!("snapshot {expected} was made for another repo")));
         }
-        if snapshot.content != content_digest(&snapshot.members) {
+        if snapshot.content != content_digest(&snapshot.members, snapshot.extras.as_ref()) {
             return Err(Trouble::refused(format!(
                 "the row of snapshot {expected} was edited: its content is not the one it names"
             )));
@@ -207,7 +207,7 @@ fn is_of(member: &Member, built: &Member) -> bool {
 
 /// Names a member as a whole, for a target.
 fn named(member: &Member, target: &str) -> Digest {
-    let bodies = content_digest(std::slice::from_ref(member));
+    let bodies = content_digest(std::slice::from_ref(member), None);
     let files: String =
         member.rpms.iter().map(|rpm| format!("{} {} {:?}\n", rpm.file, rpm.digest, rpm.built_on)).collect();
     Digest::of(format!("{target} {} {} {}\n{files}", member.nvr, member.package, bodies.as_str()).as_bytes())
@@ -233,7 +233,7 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
     };
     let tested = tx.snapshot(*id).await?;
     match tested {
-        Some(tested) if content_digest(&tested.members) == result.content => Ok(()),
+        Some(tested) if content_digest(&tested.members, tested.extras.as_ref()) == result.content => Ok(()),
         Some(_) | None => refused("its job tested another content"),
     }
 }

@@ -122,6 +122,7 @@ impl Case {
             nvrs: vec!["hello-1-1".into()],
             remove: Vec::new(),
             stack: None,
+            brings: None,
             course: Course::Forward,
             confirmed: false,
             by: "ada".into(),

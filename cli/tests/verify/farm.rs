@@ -203,6 +203,7 @@ impl Farm {
             nvrs: Vec::new(),
             remove: Vec::new(),
             stack: None,
+            brings: None,
             course: Course::Forward,
             confirmed: true,
             by: "gate".into(),

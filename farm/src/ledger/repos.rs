@@ -1,6 +1,7 @@
 //! Repos: a pointer each, to an immutable snapshot.
 
 use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
+use crate::extras::files;
 use crate::gate::Approved;
 use crate::ids::{PromotionId, SnapshotId};
 use crate::recipe::{RepoOrigin, RepoSource};
@@ -78,7 +79,7 @@ impl Tx {
         fetch!(fetch_all, self, Row, sql)?.into_iter().map(repo).collect()
     }
 
-    /// Keeps an immutable snapshot.
+    /// Keeps an immutable snapshot, and what stands beside its packages for as long.
     ///
     /// # Errors
     /// When the database fails.
@@ -93,6 +94,9 @@ impl Tx {
             snapshot.content.as_str(),
             to_doc("snapshot", &id, snapshot)?
         )?;
+        for extra in files(snapshot.extras.as_ref()) {
+            self.hold(&format!("snapshot:{id}"), &extra.digest).await?;
+        }
         Ok(())
     }
 

@@ -145,29 +145,34 @@ impl Community {
         }
     }
 
-    /// May this person push to this suite repo (`tests/storage`)? Whoever changes a suite decides what passes it: so the
-    /// maintainers of the SIGs that take suites from the repo may, and nobody else's. Every branch is theirs.
+    /// May this person push to this repo of suites (`tests/storage`) or of what is published beside packages
+    /// (`metadata/storage`)? Whoever changes a suite decides what passes it: so the maintainers of the SIGs that take from the
+    /// repo may, and nobody else's. Every branch is theirs.
     ///
     /// # Errors
     /// [`PushRefused`] with what is wrong and what to do.
-    pub fn may_push_suites(&self, person: &str, admin: bool, repo: &str) -> Result<(), PushRefused> {
-        let takes = |project: &Project| project.suites.as_ref().is_some_and(|suites| suites.repo == repo);
+    pub fn may_push_files(&self, person: &str, admin: bool, repo: &str) -> Result<(), PushRefused> {
+        let takes = |project: &Project| {
+            [&project.suites, &project.metadata].into_iter().flatten().any(|from| from.repo == repo)
+        };
         let takers: Vec<&Sig> = self.sigs.iter().filter(|sig| sig.projects.iter().any(takes)).collect();
         if admin || takers.iter().any(|sig| sig.has_role(person, Role::Maintainer)) {
             return Ok(());
         }
         if takers.is_empty() {
             return Err(PushRefused {
-                what: format!("no SIG takes suites from {repo}"),
+                what: format!("no SIG takes suites or metadata from {repo}"),
                 fix: format!(
                     "name it in your SIG's template, in a project's [project.tests]: suites = {{ repo = \"{repo}\", \
-                     branch = \"main\" }}; have that applied, then push"
+                     branch = \"main\" }}, or in the project: metadata = {{ … }}; have that applied, then push"
                 ),
             });
         }
         let names = takers.iter().map(|sig| &*sig.name).collect::<Vec<_>>().join(" or ");
         Err(PushRefused {
-            what: format!("{person} is not a maintainer of SIG {names}, which takes suites from {repo}"),
+            what: format!(
+                "{person} is not a maintainer of SIG {names}, which takes suites or metadata from {repo}"
+            ),
             fix: format!("a maintainer of {names} can add you to its template"),
         })
     }

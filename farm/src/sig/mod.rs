@@ -100,8 +100,11 @@ pub struct Project {
     pub external: Vec<ExternalRepo>,
     /// The suites that must pass before anything of it is published.
     pub required: Vec<String>,
-    /// A dist-git repo with suites that packages do not bring themselves.
-    pub suites: Option<SuiteRepo>,
+    /// A git repo whose top-level folders are suites that packages do not bring themselves.
+    pub suites: Option<RepoBranch>,
+    /// A git repo with what is published beside the packages: `comps.xml`, `updateinfo.xml`, `modules.yaml`.
+    #[serde(default)]
+    pub metadata: Option<RepoBranch>,
     /// Are the suites run every night on what is live, whether or not anything has changed?
     #[serde(default)]
     pub nightly: bool,
@@ -150,13 +153,13 @@ pub struct ExternalRepo {
     pub baseurl: String,
 }
 
-/// A git repo on the farm's own git server whose top-level folders are suites.
+/// A branch of a git repo on the farm's own git server, whose head is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct SuiteRepo {
-    /// Its path: `tests/storage`.
+pub struct RepoBranch {
+    /// The repo's path: `tests/storage`.
     pub repo: String,
-    /// The branch whose head is used.
+    /// The branch.
     pub branch: String,
 }
 

@@ -110,6 +110,13 @@ fn facts(sig: &Sig) -> BTreeMap<String, String> {
             format!("compressed with {}", if project.zstd { "zstd" } else { "gzip" }),
         );
         put(
+            format!("files beside the packages of {}", project.stem()),
+            project
+                .metadata
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |from| format!("from {}#{}", from.repo, from.branch)),
+        );
+        put(
             format!("ccache of {}", project.target()),
             match project.ccache_mb {
                 0 => "none".to_owned(),
@@ -160,6 +167,7 @@ branches = ['c9s-sig-demo-next']
 inherit = ['a9s-b-1-release', 'c9s-d-1-testing']
 external-repo = [{ name = 'base', baseurl = 'https://a' }, { name = 'crb', baseurl = 'https://b' }]
 tests = { required = ['installs', 'runs'], suites = { repo = 'tests/demo', branch = 'main' }, nightly = true }
+metadata = { repo = 'metadata/demo', branch = 'main' }
 promotion = { approvers = 2 }
 stack = [{ name = 'all' }, { name = 'greetings', packages = ['greeter', 'hello'] }]
 repo = { zstd = true }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Clash, ExternalRepo, Project, Role, Share, Sig, SuiteRepo, is_dist, is_name};
+use super::{Clash, ExternalRepo, Project, RepoBranch, Role, Share, Sig, is_dist, is_name};
 use crate::arch::Arch;
 use crate::nvr::is_package_name;
 use crate::recipe::Limits;
@@ -114,6 +114,8 @@ struct ProjectEntry {
     #[serde(default)]
     tests: TestsEntry,
     #[serde(default)]
+    metadata: Option<BranchEntry>,
+    #[serde(default)]
     promotion: PromotionEntry,
     #[serde(default)]
     stack: Vec<StackEntry>,
@@ -142,7 +144,7 @@ struct TestsEntry {
     #[serde(default)]
     required: Vec<Spanned<String>>,
     #[serde(default)]
-    suites: Option<SuitesEntry>,
+    suites: Option<BranchEntry>,
     #[serde(default)]
     nightly: bool,
 }
@@ -171,7 +173,7 @@ struct RepoEntry {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct SuitesEntry {
+struct BranchEntry {
     repo: Spanned<String>,
     branch: Spanned<String>,
 }
@@ -358,6 +360,7 @@ impl Reader<'_> {
             external: Vec::new(),
             required: Vec::new(),
             suites: None,
+            metadata: None,
             nightly: entry.tests.nightly,
             approvers: 1,
             stacks: BTreeMap::new(),
@@ -451,20 +454,21 @@ impl Reader<'_> {
             }
         }
         self.gate(&mut project, &entry.promotion, &entry.stack);
-        project.suites = entry.tests.suites.map(|suites| SuiteRepo {
-            repo: self.check(
-                &suites.repo,
-                is_repo_path,
-                "a repo on the git server",
-                "two segments, such as tests/storage",
-            ),
-            branch: self.check(&suites.branch, is_branch, "a branch name", "such as main or c9s-sig-storage"),
-        });
+        project.suites = entry.tests.suites.map(|suites| self.branch(&suites, "tests/storage"));
+        project.metadata = entry.metadata.map(|metadata| self.branch(&metadata, "metadata/storage"));
         project
     }
 }
 
 impl Reader<'_> {
+    fn branch(&mut self, entry: &BranchEntry, such_as: &str) -> RepoBranch {
+        let fix = format!("two segments, such as {such_as}");
+        RepoBranch {
+            repo: self.check(&entry.repo, is_repo_path, "a repo on the git server", &fix),
+            branch: self.check(&entry.branch, is_branch, "a branch name", "such as main or c9s-sig-storage"),
+        }
+    }
+
     /// A ccache lies in the memory that the build itself may use, and twice while it is taken out, once of that on its disk.
     fn ccache(&mut self, size: &Spanned<u64>, limits: &Limits) {
         let most = limits.memory_mb.min(limits.disk_mb) / 4;

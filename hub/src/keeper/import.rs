@@ -94,6 +94,7 @@ pub(super) async fn import(hub: &Hub, request: &Kept<Request>, jobs: &[Job]) -> 
         nvrs: vec![build.nvr.to_string()],
         remove: Vec::new(),
         stack: None,
+        brings: None,
         course: Course::Forward,
         confirmed: false,
         by: GATE.to_owned(),

@@ -76,6 +76,7 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
         nvrs: set.builds.iter().map(|build| build.nvr.to_string()).collect(),
         remove: set.remove,
         stack: new.stack,
+        brings: None,
         course: Course::Forward,
         confirmed: new.confirm,
         by: person.name.clone(),

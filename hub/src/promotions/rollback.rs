@@ -180,6 +180,7 @@ fn back(
         nvrs: returning().map(|member| member.nvr.clone()).collect(),
         remove: packages.filter(|package| !kept.contains(package.as_str())).cloned().collect(),
         stack: None,
+        brings: None,
         course: Course::Back { to: former.id, reason },
         confirmed,
         by: person.name.clone(),

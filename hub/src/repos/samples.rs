@@ -147,6 +147,7 @@ impl Bench {
             nvrs: Vec::new(),
             remove: Vec::new(),
             stack: None,
+            brings: None,
             course: Course::Back { to: snapshot.id, reason: "a sample".into() },
             confirmed: false,
             by: "alice".into(),

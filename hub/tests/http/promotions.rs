@@ -96,6 +96,7 @@ impl Bench {
             nvrs: builds.iter().map(|build| build.nvr.to_string()).collect(),
             remove: Vec::new(),
             stack: None,
+            brings: None,
             course: Course::Forward,
             confirmed: false,
             by: "gate".to_owned(),

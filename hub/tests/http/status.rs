@@ -38,6 +38,7 @@ async fn what_waits_what_went_wrong_and_what_needs_a_person_is_said() {
         by: "ada".to_owned(),
         remove: Vec::new(),
         stack: None,
+        brings: None,
         course: Course::Forward,
         confirmed: false,
         approvals: approver.into_iter().map(|by| Approval { by: by.to_owned(), at: Stamp::ZERO }).collect(),
