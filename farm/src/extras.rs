@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
+/// Bytes that one such file may have.
+pub const LARGEST: u64 = 16 << 20;
+
 /// What may stand beside packages in a repo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -6,6 +6,7 @@ pub mod chains;
 pub mod closure;
 pub mod config;
 pub mod external;
+mod extras;
 pub mod files;
 pub mod gitserver;
 pub mod http;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use farm::decision::statement;
 use farm::digest::Digest;
 use farm::dsse::{DecisionKey, IN_TOTO};
+use farm::extras::{LARGEST, files};
 use farm::ledger::Db;
 use farm::nvr::Nevra;
 use farm::openpgp::{PublicKey, SecretKey, SignedPackage, sign_detached};
@@ -18,7 +19,9 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use crate::attested::Attested;
 use crate::client::Hub;
 use crate::facts::Facts;
-use crate::metadata::{Package, match_packages, read_primary, read_repomd};
+use crate::metadata::{
+    Package, is_extra, match_extras, match_packages, read_primary, read_repomd, unpacked_digest,
+};
 use crate::packages::{attest, blocking};
 use crate::trouble::Trouble;
 
@@ -52,6 +55,16 @@ pub(crate) struct Hands {
     /// The keys whose signatures in packages count.
     pub(crate) valid: Vec<SigningKey>,
     pub(crate) decisions: DecisionKey,
+}
+
+/// What was found in a file of metadata.
+enum Found {
+    /// The packages that it lists.
+    Packages(Vec<Package>),
+    /// A file of this kind beside them, with the digest it has when it is unpacked.
+    Extra(String, Digest),
+    /// What packages have in them, and said of themselves.
+    Rest,
 }
 
 impl Desk<'_> {
@@ -131,14 +144,15 @@ impl Desk<'_> {
     ) -> Result<(Vec<u8>, BTreeMap<String, (Digest, u64)>), Trouble> {
         let id = facts.snapshot.id;
         let repomd = self.hub.staged(id, folder, "repodata/repomd.xml", REPOMD).await?;
-        let mut packages = None;
+        let (mut packages, mut extras) = (None, BTreeMap::new());
         for file in read_repomd(&repomd)? {
+            let is_extra = is_extra(&file.kind);
             let is_primary = file.kind == "primary";
             if is_primary && let Some(known) = self.remembered.primary(&file.digest) {
                 packages = Some(known);
                 continue;
             }
-            if !is_primary && self.remembered.knows(&file.digest) {
+            if !is_primary && !is_extra && self.remembered.knows(&file.digest) {
                 continue;
             }
             let bytes = self.hub.staged(id, folder, &file.href, file.size).await?;
@@ -148,15 +162,27 @@ impl Desk<'_> {
                 if bytes.len() as u64 != file.size || Digest::of(&bytes) != file.digest {
                     return Err(Trouble::refused(format!("{name} is not the file that repomd.xml names")));
                 }
-                let packages = if kind == "primary" { Some(read_primary(&bytes, most)?) } else { None };
-                Ok((file.digest, packages))
+                let found = if kind == "primary" {
+                    Found::Packages(read_primary(&bytes, most)?)
+                } else if is_extra {
+                    Found::Extra(kind, unpacked_digest(&bytes, LARGEST)?)
+                } else {
+                    Found::Rest
+                };
+                Ok((file.digest, found))
             })
             .await?;
             match read {
-                (digest, Some(listed)) => packages = Some(self.remembered.keep_primary(digest, listed)),
-                (digest, None) => self.remembered.keep(digest),
+                (digest, Found::Packages(listed)) => {
+                    packages = Some(self.remembered.keep_primary(digest, listed));
+                }
+                (_, Found::Extra(kind, open)) => drop(extras.insert(kind, open)),
+                (digest, Found::Rest) => self.remembered.keep(digest),
             }
         }
+        let is_of_an_architecture = facts.project.arches.iter().any(|arch| arch.as_str() == folder);
+        let beside = facts.snapshot.extras.as_ref().filter(|_| is_of_an_architecture);
+        match_extras(folder, &extras, files(beside))?;
         let packages = packages.ok_or_else(|| Trouble::refused(format!("{folder} has no primary")))?;
         let expected: BTreeMap<&str, &Nevra> =
             rpms.iter().map(|rpm| (rpm.file.as_str(), &rpm.nevra)).collect();

@@ -5,16 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
 
 use farm::digest::Digest;
+use farm::extras::{Extra, ExtraKind};
 use farm::nvr::Nevra;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use crate::trouble::Trouble;
 
-/// What `repomd.xml` may list. Of these, packages are listed by the first three.
-const KINDS: [&str; 8] =
-    ["primary", "filelists", "other", "group", "group_gz", "group_xz", "updateinfo", "modules"];
-/// Without these a repo is none.
+/// Without these a repo is none. Besides them `repomd.xml` may list what stands beside packages.
 const NEEDED: [&str; 3] = ["primary", "filelists", "other"];
 /// The first bytes of compressed files.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -135,7 +133,7 @@ impl Draft {
     fn finish(self) -> Result<Listed, Trouble> {
         let Draft { kind, href, checksum_is_sha256, digest, size } = self;
         let unclear = |what: &str| wrong(format!("repomd.xml: {kind} has no usable {what}"));
-        if !KINDS.contains(&kind.as_str()) {
+        if !NEEDED.contains(&kind.as_str()) && !is_extra(&kind) {
             return Err(wrong(format!("repomd.xml lists `{kind}`, which is not signed here")));
         }
         let href = href.filter(|href| is_sound(href, "repodata/")).ok_or_else(|| unclear("location"))?;
@@ -334,6 +332,59 @@ pub fn match_packages(
     match expected.keys().find(|file| !found.contains_key(**file)) {
         Some(missing) => Err(wrong(format!("the metadata of {folder} does not list {missing}"))),
         None => Ok(found),
+    }
+}
+
+/// Is it what stands beside packages?
+#[must_use]
+pub fn is_extra(kind: &str) -> bool {
+    ExtraKind::ALL.iter().any(|known| known.as_str() == kind)
+}
+
+/// SHA-256 of a file when it is unpacked, of at most so many bytes.
+///
+/// # Errors
+/// [`Trouble::Refused`] when it is larger, damaged, or compressed in another way than is read here.
+pub fn unpacked_digest(bytes: &[u8], most: u64) -> Result<Digest, Trouble> {
+    let mut open = Vec::new();
+    let read = unpacked(bytes)?.take(most.saturating_add(1)).read_to_end(&mut open);
+    read.map_err(|error| wrong(format!("the metadata is damaged: {error}")))?;
+    if open.len() as u64 > most {
+        return Err(wrong(format!("a file beside the packages has more than {most} bytes")));
+    }
+    Ok(Digest::of(&open))
+}
+
+/// Holds what a folder lists beside its packages, by kind with the digest it has when it is unpacked, against what it should.
+///
+/// # Errors
+/// [`Trouble::Refused`], naming one that is too much, missing, or another.
+pub fn match_extras(
+    folder: &str,
+    listed: &BTreeMap<String, Digest>,
+    expected: &[Extra],
+) -> Result<(), Trouble> {
+    let wanted: BTreeMap<&str, &Digest> =
+        expected.iter().map(|extra| (extra.kind.as_str(), &extra.digest)).collect();
+    if wanted.len() != expected.len() {
+        return Err(wrong("the snapshot has two files of one kind beside its packages"));
+    }
+    for (kind, digest) in listed {
+        match wanted.get(kind.as_str()) {
+            Some(tested) if *tested == digest => {}
+            Some(_) => return Err(wrong(format!("the {kind} of {folder} is not the one that was tested"))),
+            None => {
+                return Err(wrong(format!(
+                    "the metadata of {folder} lists {kind}, which the snapshot does not have there"
+                )));
+            }
+        }
+    }
+    match wanted.keys().find(|kind| !listed.contains_key(**kind)) {
+        Some(missing) => {
+            Err(wrong(format!("the metadata of {folder} lists no {missing}, which the snapshot has")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -36,8 +36,10 @@ type Outside = Vec<(String, Digest)>;
 
 struct Snapshot {
     source: RepoSource,
-    /// Over its packages.
+    /// Over its packages, and its module streams.
     all: Digest,
+    /// Its module streams.
+    modules: Option<Digest>,
     /// Where its main index is.
     primary: Option<ManifestFile>,
     /// What the index says, once somebody wanted to know.
@@ -129,7 +131,16 @@ impl Basis {
         let Some(repos) = repos else { return Ok(None) };
         let packages: Vec<&Packages> = repos.iter().map(|(_, packages)| *packages).collect();
         let Some(plays) = bearing::playing(names | &self.asked, &packages) else { return Ok(None) };
-        Ok(Some(repos.into_iter().map(|(name, packages)| (name.clone(), packages.bearing(&plays))).collect()))
+        let with_modules = |(name, packages): (&String, &Packages)| {
+            let bearing = packages.bearing(&plays);
+            let modules = self.snapshots.get(name).and_then(|snapshot| snapshot.modules.as_ref());
+            let bearing = match modules {
+                Some(modules) => Digest::of(format!("{bearing} {modules}").as_bytes()),
+                None => bearing,
+            };
+            (name.clone(), bearing)
+        };
+        Ok(Some(repos.into_iter().map(with_modules).collect()))
     }
 
     /// Are the repos outside the farm still what they were? They may change while something is installed from them.
@@ -173,9 +184,13 @@ impl Snapshot {
             .map(|file| format!("{} {}", file.path, file.digest))
             .collect();
         packages.sort_unstable();
+        // Which packages can be seen at all depends on the streams that are described.
+        let modules = manifest.files.iter().find(|file| file.path.contains("-modules.yaml."));
+        packages.extend(modules.map(|file| format!("modules {}", file.digest)));
         let primary = manifest.files.iter().find(|file| file.path.ends_with("primary.xml.gz"));
         let all = Digest::of(packages.join("\n").as_bytes());
-        Self { source: source.clone(), all, primary: primary.cloned(), packages: None }
+        let modules = modules.map(|file| file.digest.clone());
+        Self { source: source.clone(), all, primary: primary.cloned(), modules, packages: None }
     }
 }
 

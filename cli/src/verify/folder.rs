@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use sha2::Digest as _;
 
 use super::Violation;
+use super::extras;
 use super::metadata::{Data, Listed, primary, repomd, unpacked};
 use super::package::{self, Yardstick};
 use super::place::{Place, parts};
@@ -22,7 +23,7 @@ const LARGEST_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 /// Packages that are fetched at once.
 const AT_ONCE: usize = 8;
 /// What clients make use of. What an audit cannot read must not be there: clients may read it.
-const KINDS: [&str; 7] = ["primary", "filelists", "other", "group", "group_gz", "updateinfo", "modules"];
+const KINDS: [&str; 6] = ["primary", "filelists", "other", "group", "updateinfo", "modules"];
 
 /// What was found in a folder.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn wrong(&mut self, place: &Place, file: &str, reason: impl Into<String>) {
+    pub(super) fn wrong(&mut self, place: &Place, file: &str, reason: impl Into<String>) {
         self.violations.push(Violation::new(place.shown(file), reason));
     }
 }
@@ -83,13 +84,16 @@ pub(super) async fn look(
             return found;
         }
     };
-    let mut primaries = Vec::new();
+    let (mut primaries, mut rest) = (Vec::new(), Vec::new());
     for data in &data {
         let bytes = check_metadata(place, data, &mut found).await;
         if data.kind == "primary" {
             primaries.push((data, bytes));
+        } else {
+            rest.push((data, bytes));
         }
     }
+    extras::look(place, name, &rest, decision, &mut found);
     match primaries.as_slice() {
         [(data, Some(bytes))] => {
             check_packages(place, name, data, bytes, decision, yardstick, &mut found).await;

@@ -4,6 +4,7 @@
 //! shares nothing with the hub but the forms that are published: it takes the metadata and the statements apart itself. What
 //! it cannot read is a violation, not an excuse.
 
+mod extras;
 mod folder;
 mod keys;
 mod memory;

@@ -45,6 +45,9 @@ pub(super) struct Decision {
     results: Vec<TestResult>,
     waivers: Vec<Waiver>,
     pub(super) members: Vec<Member>,
+    /// What stands beside the packages; decisions of before there was such a thing name none.
+    #[serde(default)]
+    extras: Option<Extras>,
     made: i64,
 }
 
@@ -122,6 +125,21 @@ pub(super) struct Decided {
     pub(super) key: String,
 }
 
+/// The files beside the packages that were decided on.
+#[derive(Debug, Deserialize)]
+struct Extras {
+    files: Vec<Beside>,
+}
+
+/// A file beside the packages that was decided on.
+#[derive(Debug, Deserialize)]
+pub(super) struct Beside {
+    /// As `repomd.xml` calls it.
+    pub(super) kind: String,
+    /// SHA-256 of the file before it is compressed.
+    pub(super) digest: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Kind {
@@ -178,6 +196,11 @@ impl Statement<Decision> {
         self.predicate.members.iter().flat_map(|member| &member.rpms)
     }
 
+    /// Every file beside the packages that was decided on.
+    pub(super) fn beside(&self) -> &[Beside] {
+        self.predicate.extras.as_ref().map(|extras| extras.files.as_slice()).unwrap_or_default()
+    }
+
     /// What is wrong with it in itself: sentences.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -193,9 +216,13 @@ impl Statement<Decision> {
         if named != listed {
             faults.push("its subjects are not the packages that it lists".to_owned());
         }
+        let kinds: BTreeSet<&str> = self.beside().iter().map(|file| file.kind.as_str()).collect();
+        if kinds.len() != self.beside().len() {
+            faults.push("it names two files of one kind beside the packages".to_owned());
+        }
         // Computed anew, so that results can only be about what is listed.
-        if content_of(members) != *content {
-            faults.push("the content it names is not that of the packages it lists".to_owned());
+        if content_of(members, self.beside()) != *content {
+            faults.push("the content it names is not that of the packages and files it lists".to_owned());
         }
         if let Some(other) = results.iter().find(|result| result.content != *content) {
             faults.push(format!(
@@ -278,9 +305,11 @@ fn sha256(subject: &Subject) -> Option<&str> {
     subject.digest.get("sha256").map(String::as_str)
 }
 
-/// Names a content: SHA-256 over the sorted lines `NEVRA kind body`.
-fn content_of(members: &[Member]) -> String {
+/// Names a content: SHA-256 over the sorted lines `NEVRA kind body`, and `extra kind digest` of what stands beside the packages.
+fn content_of(members: &[Member], beside: &[Beside]) -> String {
     let line = |rpm: &Decided| format!("{} {:?} {}\n", rpm.nevra, rpm.kind, rpm.body);
-    let lines: BTreeSet<String> = members.iter().flat_map(|member| &member.rpms).map(line).collect();
+    let extra = |file: &Beside| format!("extra {} {}\n", file.kind, file.digest);
+    let packages = members.iter().flat_map(|member| &member.rpms).map(line);
+    let lines: BTreeSet<String> = packages.chain(beside.iter().map(extra)).collect();
     Digest::of(lines.into_iter().collect::<String>().as_bytes()).as_str().to_owned()
 }

@@ -1,7 +1,7 @@
 //! Repos: a pointer each, to an immutable snapshot.
 
 use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
-use crate::extras::files;
+use crate::extras::{Extras, files};
 use crate::gate::Approved;
 use crate::ids::{PromotionId, SnapshotId};
 use crate::recipe::{RepoOrigin, RepoSource};
@@ -37,6 +37,13 @@ pub struct LayerState {
     pub repo: Option<Repo>,
     /// The repo as a build installs from it now; `None` while nothing was ever published in it.
     pub source: Option<RepoSource>,
+}
+
+/// Of a snapshot only what stands beside its packages.
+#[derive(serde::Deserialize)]
+struct Beside {
+    #[serde(default)]
+    extras: Option<Extras>,
 }
 
 impl LayerState {
@@ -123,6 +130,17 @@ impl Tx {
         let sql = "SELECT doc FROM snapshot WHERE id = $1";
         let row = fetch!(fetch_optional, self, (String,), sql, id.to_string())?;
         row.map(|(doc,)| from_doc("snapshot", &doc)).transpose()
+    }
+
+    /// What stands beside the packages of a snapshot, without reading what is known of each of these.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn extras_of(&mut self, id: SnapshotId) -> Result<Option<Extras>> {
+        let sql = "SELECT doc FROM snapshot WHERE id = $1";
+        let row = fetch!(fetch_optional, self, (String,), sql, id.to_string())?;
+        let read = |(doc,): (String,)| from_doc("snapshot", &doc).map(|Beside { extras }| extras);
+        Ok(row.map(read).transpose()?.flatten())
     }
 
     /// The live snapshot of a tag.
@@ -253,13 +271,21 @@ impl Tx {
         Ok(next.revision)
     }
 
+    /// Has a candidate repo composed anew although its tag holds what it held: what stands beside the packages has changed.
+    ///
+    /// # Errors
+    /// [`LedgerError::LostRace`] when the repo changed meanwhile: it is composed anyway then.
+    pub async fn compose_anew(&mut self, before: &Kept<Repo>) -> Result<()> {
+        let next = Repo { wanted: before.wanted + 1, ..before.value.clone() };
+        self.advance_repo(before, &next).await
+    }
+
     pub(super) async fn want_compose(&mut self, tag: &str) -> Result<()> {
         let mut before = self.repo(tag).await?;
         if before.version < 0 {
             before = self.create_repo(tag).await?;
         }
-        let next = Repo { wanted: before.wanted + 1, ..before.value.clone() };
-        self.advance_repo(&before, &next).await
+        self.compose_anew(&before).await
     }
 
     async fn create_repo(&mut self, tag: &str) -> Result<Kept<Repo>> {

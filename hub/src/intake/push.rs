@@ -1,13 +1,16 @@
 //! Pushes: a hook's report, or a branch head the sweep finds, becomes a request. A commit of a branch is taken in once,
 //! however often and by whomever it is reported.
 
+use farm::extras::ExtraKind;
 use farm::message::{BranchUpdate, PushAnswer, PushReport};
 use farm::request::{RequestKind, Verdict};
 use farm::sig::template::is_branch;
+use farm::sig::{Project, RepoBranch};
 
 use super::ask::{Draft, easiest, insert};
 use super::source::{is_url, locate, own_path, package_of, prepare};
 use super::tree::DistGit;
+use crate::extras::{self, Unfit};
 use crate::present::nobody_for;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -43,9 +46,7 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     }
     let repo = repo.strip_suffix(".git").filter(|_| !is_url(repo)).unwrap_or(repo);
     if !is_url(repo) && !repo.starts_with("rpms/") {
-        return Ok(format!(
-            "{repo} is taken in: promotions from now on are tested with the suites of {branch}, where a template names it"
-        ));
+        return files(hub, repo, branch).await;
     }
     if let Some(seen) = hub.db.glance().await?.push_seen(repo, branch, new).await? {
         return Ok(seen.note);
@@ -86,6 +87,32 @@ async fn branch(hub: &Hub, repo: &str, pusher: &str, update: &BranchUpdate, judg
     tx.commit().await?;
     tracing::info!(request = %request.id, package, branch, pusher, "a push is taken in");
     Ok(note)
+}
+
+/// What a push of suites, or of what is published beside packages, amounts to.
+async fn files(hub: &Hub, repo: &str, branch: &str) -> Answer<String> {
+    let taken = format!(
+        "{repo} is taken in: promotions from now on are tested with the suites of {branch}, where a template names it"
+    );
+    let pushed = RepoBranch { repo: repo.to_owned(), branch: branch.to_owned() };
+    let community = hub.community().await?;
+    let names = |project: &&Project| project.metadata.as_ref() == Some(&pushed);
+    let targets: Vec<String> = community.projects().filter(names).map(Project::target).collect();
+    if targets.is_empty() {
+        return Ok(taken);
+    }
+    let beside = targets.join(", ");
+    let said = match extras::judge(hub, &pushed).await {
+        Ok(found) if found.is_empty() => format!("nothing is published beside the packages of {beside}"),
+        Ok(found) => {
+            let names: Vec<&str> = found.into_iter().map(ExtraKind::file_name).collect();
+            format!("beside the packages of {beside}, once its tests have passed: {}", names.join(", "))
+        }
+        Err(Unfit(why)) => {
+            format!("warning: {why}\nwarning: until that is mended no promotion of {beside} is composed")
+        }
+    };
+    Ok(format!("{taken}\n{said}"))
 }
 
 async fn is_admin(hub: &Hub, name: &str) -> Answer<bool> {

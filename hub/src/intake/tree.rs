@@ -126,6 +126,27 @@ impl DistGit {
         Ok(self.folder(&at, &root, folder)?.map(|folder| self.suites_in(&folder)).unwrap_or_default())
     }
 
+    /// A regular file at the top of a commit (a full id), if it has one, of at most so many bytes.
+    ///
+    /// # Errors
+    /// [`TreeError`], for whoever pushed it.
+    pub fn file(&self, commit: &str, name: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, TreeError> {
+        let (at, commit) = self.commit(commit)?;
+        let broken = |error: git2::Error| self.broken(&at, &error);
+        let root = commit.tree().map_err(broken)?;
+        let Some(entry) = root.get_name(name) else { return Ok(None) };
+        let refuse = |why| TreeError::Entry { at: at.clone(), path: name.to_owned(), why };
+        if !is_file(&entry) {
+            return Err(refuse("is no regular file; links and folders are not followed"));
+        }
+        let (size, _) = self.repo.odb().and_then(|odb| odb.read_header(entry.id())).map_err(broken)?;
+        if size as u64 > max_bytes {
+            return Err(TreeError::LargeFile { at, path: name.to_owned(), max_bytes });
+        }
+        let blob = self.repo.find_blob(entry.id()).map_err(broken)?;
+        Ok(Some(blob.content().to_vec()))
+    }
+
     /// The commit, and how errors call it: `rpms/hello at 1234abcd`.
     pub(super) fn commit(&self, id: &str) -> Result<(String, git2::Commit<'_>), TreeError> {
         let missing =

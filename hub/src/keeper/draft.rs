@@ -68,7 +68,7 @@ pub(super) enum Undrafted {
     NotYet,
 }
 
-/// Composes in memory, or says why that cannot be.
+/// Composes in memory, or says why that cannot be. What goes forward has nothing beside its packages yet.
 pub(super) async fn draft(
     hub: &Hub,
     tx: &mut Tx,
@@ -100,6 +100,8 @@ pub(super) async fn draft(
         }
         let live = base.as_ref().map(Snapshot::as_base);
         let snapshot = Snapshot::holding(hub.mint(), &tag, live, former.members, hub.now());
+        // As it was, whatever lies at the head of a branch today.
+        let snapshot = snapshot.with_extras(former.extras);
         return Ok(Ok(Draft { community, project, base, snapshot }));
     }
     let tested = match promotion.to {

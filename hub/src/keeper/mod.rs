@@ -5,6 +5,7 @@
 //! between any two lines and several may run at once. Being woken only makes it look sooner.
 
 mod alone;
+mod beside;
 mod builds;
 mod closure;
 mod draft;

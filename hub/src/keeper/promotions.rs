@@ -18,6 +18,8 @@ use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untes
 use super::trouble::{Subject, step_one};
 use super::{Progress, closure, publish, recheck, repos};
 use crate::problem::Answer;
+use crate::extras;
+use crate::problem::{Answer, Problem};
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
@@ -121,7 +123,7 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>, place: Queue) -> Answer
     let mut tx = hub.db.read().await?;
     let drafted = draft(hub, &mut tx, promotion, &place).await?;
     drop(tx);
-    let draft = match drafted {
+    let mut draft = match drafted {
         Ok(draft) => draft,
         Err(Undrafted::NotYet) => return Ok(Progress::None),
         Err(Undrafted::Refused(why)) => return reject(hub, promotion, why).await,
@@ -131,6 +133,7 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>, place: Queue) -> Answer
     }
     let trial = match promotion.course {
         Course::Forward => {
+            draft.snapshot = draft.snapshot.with_extras(extras::read(hub, &draft.project).await??);
             let mut tx = hub.db.read().await?;
             let Draft { community, project, snapshot, .. } = &draft;
             let places = trial::places(&mut tx, community, project, promotion.to, snapshot).await?;

@@ -1,4 +1,5 @@
-//! Live repos whose ground has moved: each is tested again by itself, see [`farm::recheck`].
+//! Live repos whose ground has moved: each is tested again by itself, see [`farm::recheck`]. The same loop sees to what is
+//! published beside packages ([`beside`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::import::GATE;
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
 use super::trouble::{Subject, step_one};
 use super::{Progress, closure, repos};
+use super::{Progress, beside, closure, repos};
 use crate::intake::own_path;
 use crate::intake::tree::DistGit;
 use crate::problem::{Answer, Problem};
@@ -62,12 +64,15 @@ struct Live<'a> {
 pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause =
         Duration::from_millis((hub.config.recheck_ms / LOOKS).max(hub.config.keeper_ms)).min(LONGEST_PAUSE);
-    let mut suites = Suites::default();
+    let (mut suites, mut seen) = (Suites::default(), beside::Seen::default());
     while !super::stopped(&stop) {
-        if let Some(_turn) = super::alone::own_turn(hub, "rechecks", &mut stop).await
-            && let Err(problem) = step_all(hub, &mut suites).await
-        {
-            super::log("rechecks", &problem);
+        if let Some(_turn) = super::alone::own_turn(hub, "rechecks", &mut stop).await {
+            if let Err(problem) = beside::step_all(hub, &mut seen).await {
+                super::log("what is published beside packages", &problem);
+            }
+            if let Err(problem) = step_all(hub, &mut suites).await {
+                super::log("rechecks", &problem);
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -1,6 +1,7 @@
 //! Repos on disk: candidate repos follow their tags, and every tree follows its pointer in the ledger.
 
 use anyhow::Context as _;
+use farm::extras::Extras;
 use farm::ids::SnapshotId;
 use farm::ledger::{Kept, Repo, Tx};
 use farm::sig::{Project, Stage};
@@ -8,6 +9,7 @@ use farm::snapshot::{Member, Snapshot};
 
 use super::Progress;
 use super::trouble::{Subject, step_one};
+use crate::extras::{self, Unfit};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, ComposeError};
 use crate::signing;
@@ -50,7 +52,8 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
     };
     drop(tx);
     let Some((project, Stage::Candidate)) = community.tag(&repo.tag) else { return Ok(Progress::None) };
-    let snapshot = Snapshot::holding(hub.mint(), &repo.tag, base, members, hub.now());
+    let beside = beside(hub, repo, project).await?;
+    let snapshot = Snapshot::holding(hub.mint(), &repo.tag, base, members, hub.now()).with_extras(beside);
     if let Err(reason) = compose(hub, &snapshot, project).await? {
         // Import sees to it that this never happens; if it does, an operator must hear of it.
         return Err(Problem::Internal(anyhow::anyhow!(
@@ -64,6 +67,21 @@ async fn follow_tag(hub: &Hub, repo: &Kept<Repo>) -> Answer<Progress> {
     tx.commit().await?;
     tracing::info!(repo = repo.tag, builds = snapshot.members.len(), "the candidate repo shows its tag");
     Ok(Progress::Made)
+}
+
+/// What stands beside a candidate repo's packages: what is at the head, or, while that is no good, what stood there before. Builds
+/// wait for this repo, and must not wait for somebody to mend a list of groups; what is published is not composed so.
+async fn beside(hub: &Hub, repo: &Repo, project: &Project) -> Answer<Option<Extras>> {
+    match (extras::read(hub, project).await?, repo.current) {
+        (Ok(found), _) => Ok(found),
+        (Err(Unfit(why)), before) => {
+            tracing::warn!(repo = repo.tag, why, "the files beside its packages stay what they were");
+            Ok(match before {
+                Some(before) => hub.db.read().await?.extras_of(before).await?,
+                None => None,
+            })
+        }
+    }
 }
 
 /// Makes a tag's tree show the snapshot its pointer names now. One at a time, and the pointer is read only then: whoever

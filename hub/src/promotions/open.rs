@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use farm::api::NewPromotion;
 use farm::build::Build;
+use farm::extras::{Extras, files};
 use farm::gate::is_much_smaller;
 use farm::ids::{BuildId, SnapshotId};
 use farm::ledger::{Person, Tx};
@@ -13,6 +14,7 @@ use farm::sig::{Community, Project, Role, Stage};
 use farm::snapshot::{Member, Snapshot};
 
 use super::{Opened, refusal, stack};
+use crate::extras;
 use crate::problem::{Answer, Problem};
 use crate::state::{Hub, require_role};
 
@@ -59,7 +61,7 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     let unsettled = tx.unsettled_of(&target).await?;
     may_enter(&mut tx, project, new.to, &set).await?;
     may_leave(&tag, &set, live.as_ref(), new.to, &unsettled)?;
-    is_something_new(hub, &tag, &set, live.as_ref(), new.to, &unsettled)?;
+    is_something_new(hub, project, &set, live.as_ref(), new.to, &unsettled).await?;
     is_meant(hub, project, new.to, &set, live.as_ref(), new.confirm)?;
     let now = hub.now();
     let approvals = if is_manager && new.to == Stage::Release {
@@ -247,10 +249,11 @@ fn may_leave(
     Ok(())
 }
 
-/// Neither what the repo shows already nor what is on its way already.
-fn is_something_new(
+/// Neither what the repo shows already nor what is on its way already. What it shows already is something new where other files
+/// stand beside the packages than would.
+async fn is_something_new(
     hub: &Hub,
-    tag: &str,
+    project: &Project,
     set: &Set,
     live: Option<&Snapshot>,
     to: Stage,
@@ -266,7 +269,9 @@ fn is_something_new(
             format!("watch it at {}", hub.promotion_url(known.id)),
         ));
     }
-    if set.remove.is_empty() && ids.iter().all(|id| has(live, *id)) {
+    let is_shown = set.remove.is_empty() && ids.iter().all(|id| has(live, *id));
+    if is_shown && same_files(live, extras::read(hub, project).await??.as_ref()) {
+        let tag = project.tag(to);
         let (what, are) = match set.builds.as_slice() {
             [one] => (one.nvr.to_string(), "is"),
             several => (format!("all {} builds", several.len()), "are"),
@@ -277,6 +282,10 @@ fn is_something_new(
         ));
     }
     Ok(())
+}
+
+fn same_files(live: Option<&Snapshot>, wanted: Option<&Extras>) -> bool {
+    files(live.and_then(|live| live.extras.as_ref())) == files(wanted)
 }
 
 /// A repo that would be emptied, or lose much, was meant to. The gate asks the same when the repo is moved.

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 
 use farm::arch::Arch;
 use farm::digest::Digest;
+use farm::extras::{Extra, files};
 use farm::ids::SnapshotId;
 use farm::sig::Project;
 use farm::snapshot::{Rpm, Snapshot};
 use tempfile::TempDir;
 
-use super::engine::{Compression, Engine, EngineError, Entry, Extra};
+use super::engine::{Compression, Engine, EngineError, Entry};
 use super::manifest;
 use crate::files::{At as _, FileError, blocking, ensure_dir, remove_tree, sync_dir, sync_tree};
 
@@ -155,6 +156,10 @@ impl Plan {
                 let Shipped { digest, size } = shipped(rpm).ok_or_else(none)?;
                 folder.packages.push(Entry::called(&rpm.nevra, &rpm.file, &digest, size));
             }
+        }
+        for arch in arches {
+            let folder = folders.entry(arch.to_string()).or_default();
+            folder.extras = files(snapshot.extras.as_ref()).to_vec();
         }
         let revision = snapshot.revision();
         Ok(Self { name, id, revision, compression: Compression::default(), folders })

@@ -12,6 +12,7 @@ use std::thread;
 
 use farm::arch::Arch;
 use farm::digest::Digest;
+use farm::extras::{Extra, files};
 use farm::openpgp::{PublicKey, verify_detached};
 use farm::snapshot::Snapshot;
 use flate2::read::MultiGzDecoder;
@@ -168,6 +169,7 @@ impl Folder<'_> {
             for file in &repomd.files {
                 self.look_at_file(file);
             }
+            self.look_at_extras(&repomd);
             if self.faults.is_empty()
                 && let Some(primary) = repomd.files.iter().find(|file| file.kind == NEEDED[0])
                 && let Err(error) = self.look_at_packages(primary, packages)
@@ -264,6 +266,37 @@ impl Folder<'_> {
             Ok(_) => self.fault(format!("{} is not the file that repomd.xml lists", file.href)),
             Err(error) => self.fault(format!("{} cannot be read: {error}", file.href)),
         }
+    }
+
+    /// Does the folder have exactly the files beside its packages that the snapshot has, each as it was read?
+    fn look_at_extras(&mut self, repomd: &Repomd) {
+        let expected = self.expected;
+        let is_of_an_architecture = expected.arches.iter().any(|arch| arch.as_str() == self.name);
+        let wanted = expected.snapshot.extras.as_ref().filter(|_| is_of_an_architecture);
+        let mut wanted: BTreeMap<&str, &Extra> =
+            files(wanted).iter().map(|extra| (extra.kind.as_str(), extra)).collect();
+        for file in repomd.files.iter().filter(|file| !NEEDED.contains(&file.kind.as_str())) {
+            let Some(extra) = wanted.remove(file.kind.as_str()) else {
+                self.fault(format!("repomd.xml lists {}, which the snapshot does not have here", file.kind));
+                continue;
+            };
+            match self.unpacked_digest(file, extra.size) {
+                Ok(digest) if digest == extra.digest => {}
+                Ok(_) => self.fault(format!("{} is not the one that was tested", file.href)),
+                Err(error) => self.fault(format!("{} cannot be read: {error}", file.href)),
+            }
+        }
+        for missing in wanted.into_keys() {
+            self.fault(format!("repomd.xml lists no {missing}, which the snapshot has"));
+        }
+    }
+
+    /// The digest of a file when it is unpacked, of at most so many bytes.
+    fn unpacked_digest(&self, file: &Listed, limit: u64) -> io::Result<Digest> {
+        let input = File::open(self.path(&file.href))?;
+        let (mut text, mut bytes) = (Counted { input: unpacked(input)?, read: 0, limit }, Vec::new());
+        text.read_to_end(&mut bytes)?;
+        Ok(Digest::of(&bytes))
     }
 
     /// Does the metadata list exactly the packages of the snapshot, each as the file that was signed?

@@ -73,6 +73,16 @@ pub enum TreeError {
         /// Of what: `bytes` or `files`.
         what: &'static str,
     },
+    /// One file is too large.
+    #[error("`{path}` in {at} has more than the {} MiB that it may have", .max_bytes >> 20)]
+    LargeFile {
+        /// Repo and commit.
+        at: String,
+        /// The file.
+        path: String,
+        /// The limit in bytes.
+        max_bytes: u64,
+    },
     /// There is no such folder.
     #[error("there is no folder `{folder}` in {at}")]
     NoFolder {

@@ -1,19 +1,13 @@
 //! How metadata is compressed: in members that stand one behind the other, so that each can be made alone and kept.
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 
 use flate2::GzBuilder;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 /// The levels: where more effort hardly makes metadata smaller.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 9;
-/// How gzip and zstd files begin.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Bytes a compressed file from outside may have when it is unpacked.
-const LARGEST: u64 = 512 * 1024 * 1024;
 
 /// How a repo's metadata is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,23 +67,4 @@ pub(super) struct Member {
     pub(super) bytes: Vec<u8>,
     /// Bytes it has when it is unpacked.
     pub(super) open_size: u64,
-}
-
-/// What is in a file that may be compressed either way, or not at all.
-///
-/// # Errors
-/// When it is damaged, or too large.
-pub(super) fn unpack(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    if bytes.starts_with(&GZIP_MAGIC) {
-        MultiGzDecoder::new(bytes.as_slice()).take(LARGEST + 1).read_to_end(&mut unpacked)?;
-    } else if bytes.starts_with(&ZSTD_MAGIC) {
-        zstd::Decoder::new(bytes.as_slice())?.take(LARGEST + 1).read_to_end(&mut unpacked)?;
-    } else {
-        return Ok(bytes);
-    }
-    if unpacked.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it has more than {LARGEST} bytes when it is unpacked")));
-    }
-    Ok(unpacked)
 }

@@ -26,9 +26,8 @@ mod tests;
 mod write;
 mod xml;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use farm::digest::Digest;
 use farm::nvr::Nevra;
@@ -63,35 +62,6 @@ pub struct Entry {
     spot: u64,
 }
 
-/// A file beside the metadata of packages, to be carried through.
-#[derive(Debug, Clone)]
-pub struct Extra {
-    /// What it is.
-    pub kind: ExtraKind,
-    /// What is in it; it may be compressed.
-    pub content: Content,
-}
-
-/// What may stand beside the metadata of packages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ExtraKind {
-    /// Groups of packages (`comps.xml`).
-    Group,
-    /// Advisories (`updateinfo.xml`).
-    Updateinfo,
-    /// Module streams (`modules.yaml`).
-    Modules,
-}
-
-/// The content of a file that is carried through.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// What is in this file.
-    File(PathBuf),
-}
-
 /// A file below `repodata` that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -117,7 +87,7 @@ pub enum EngineError {
         /// Why.
         why: RpmError,
     },
-    /// A file beside the packages cannot be used.
+    /// A file beside the packages is not in the artifact store, or is another one there.
     #[error("{name} cannot be put into the repo: {why}")]
     Extra {
         /// What it is.
@@ -213,33 +183,4 @@ pub fn package_path(file: &str, digest: &Digest) -> String {
     path.push('/');
     path.push_str(file);
     path
-}
-
-impl ExtraKind {
-    /// The name of its type in `repomd.xml`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Group => "group",
-            Self::Updateinfo => "updateinfo",
-            Self::Modules => "modules",
-        }
-    }
-
-    fn file_name(self) -> &'static str {
-        match self {
-            Self::Group => "comps.xml",
-            Self::Updateinfo => "updateinfo.xml",
-            Self::Modules => "modules.yaml",
-        }
-    }
-}
-
-impl Content {
-    fn read(&self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.clone()),
-            Self::File(path) => fs::read(path),
-        }
-    }
 }

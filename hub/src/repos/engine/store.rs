@@ -62,6 +62,11 @@ impl Store {
         Self { root, artifacts }
     }
 
+    /// Where the packages are.
+    pub(super) fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+
     /// The fragment of a package, made when there is none yet.
     ///
     /// # Errors

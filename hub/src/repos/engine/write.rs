@@ -1,16 +1,17 @@
 //! Writing a repo's `repodata`: what its buckets have, one behind the other, and `repomd.xml` last.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use farm::digest::Digest;
+use farm::extras::Extra;
 use sha2::{Digest as _, Sha256};
 
-use super::compression::{Compression, unpack};
+use super::compression::Compression;
 use super::members::{Bucket, Document, at_once};
 use super::repomd::{self, Record};
-use super::{Engine, EngineError, Entry, Extra, Written, buckets};
+use super::{Engine, EngineError, Entry, Written, buckets};
 use crate::files::{At as _, FileError};
 
 impl Document {
@@ -54,7 +55,7 @@ impl Engine {
             self.write_document(&repodata, *document, &buckets, packages.len(), compression)
         })?;
         for extra in extras {
-            records.push(write_extra(&repodata, extra, compression)?);
+            records.push(self.write_extra(&repodata, extra, compression)?);
         }
         let text = repomd::text(revision, &records);
         let path = repodata.join("repomd.xml");
@@ -88,15 +89,25 @@ impl Engine {
         output.compress(ending, compression)?;
         Ok(output.finish()?)
     }
-}
 
-fn write_extra(repodata: &Path, extra: &Extra, compression: Compression) -> Result<Record, EngineError> {
-    let unusable = |why| EngineError::Extra { name: extra.kind.file_name(), why };
-    let bytes = unpack(extra.content.read().map_err(unusable)?).map_err(unusable)?;
-    let mut output = Output::create(repodata, extra.kind.as_str(), extra.kind.file_name(), compression)?;
-    let member = compression.member([bytes.as_slice()]).map_err(unusable)?;
-    output.append(&member.bytes, member.open_size)?;
-    Ok(output.finish()?)
+    /// Carries a file through as it is in the artifact store, byte for byte, but for the compression.
+    fn write_extra(
+        &self,
+        repodata: &Path,
+        extra: &Extra,
+        compression: Compression,
+    ) -> Result<Record, EngineError> {
+        let name = extra.kind.file_name();
+        let unusable = |why| EngineError::Extra { name, why };
+        let bytes = fs::read(self.store.artifacts().path(&extra.digest)).map_err(unusable)?;
+        if Digest::of(&bytes) != extra.digest {
+            return Err(unusable(io::Error::other("the artifact store has another file under its digest")));
+        }
+        let mut output = Output::create(repodata, extra.kind.as_str(), name, compression)?;
+        let member = compression.member([bytes.as_slice()]).map_err(unusable)?;
+        output.append(&member.bytes, member.open_size)?;
+        Ok(output.finish()?)
+    }
 }
 
 /// A file of metadata at work. It gets its name when its digest is known.

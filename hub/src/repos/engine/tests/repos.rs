@@ -5,13 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use farm::extras::{Extra, ExtraKind};
 use farm::nvr::Nevra;
 
 use super::oracle::{createrepo, packages_of, read_document};
 use crate::artifacts::Artifacts;
-use crate::repos::engine::{
-    Compression, Content, Engine, EngineError, Entry, Extra, ExtraKind, Written, store::files_below,
-};
+use crate::repos::engine::{Compression, Engine, EngineError, Entry, Written, store::files_below};
 use crate::repos::samples::dnf_lists;
 use crate::rpms::sample::sample_rpm;
 
@@ -224,13 +223,13 @@ async fn what_is_no_package_is_named() {
 async fn groups_advisories_and_modules_are_carried_through() {
     let room = Room::new();
     let packages = [room.package("hello", "2").await];
-    let file = room.dir.path().join("updateinfo.xml.gz");
-    fs::write(&file, Compression::Gzip.member([ADVISORY.as_bytes()]).unwrap().bytes).unwrap();
-    let extras = [
-        Extra { kind: ExtraKind::Group, content: Content::Bytes(COMPS.into()) },
-        Extra { kind: ExtraKind::Updateinfo, content: Content::File(file) },
-        Extra { kind: ExtraKind::Modules, content: Content::Bytes(MODULES.into()) },
-    ];
+    let mut extras = Vec::new();
+    for (kind, text) in
+        [(ExtraKind::Group, COMPS), (ExtraKind::Updateinfo, ADVISORY), (ExtraKind::Modules, MODULES)]
+    {
+        let stored = room.artifacts.put_bytes(text.as_bytes()).await.unwrap();
+        extras.push(Extra { kind, digest: stored.digest, size: stored.size });
+    }
     let (folder, _) = room.write_as("repo", &packages, &extras, Compression::Gzip);
     room.lay_out(&folder, &packages);
     let repodata = folder.join("repodata");
@@ -257,4 +256,15 @@ async fn groups_advisories_and_modules_are_carried_through() {
     assert!(dnf(&["group", "list"]).contains("Greeters"));
     assert_eq!(dnf(&["repoquery", "--advisory=FARM-2026:1"]), "hello-0:2-1.x86_64\n");
     assert!(dnf(&["module", "list"]).contains("greet"));
+
+    // What the store has lost, or has another file for, is in no repo.
+    let write = |extra: &Extra| {
+        let place = room.dir.path().join("damaged");
+        room.engine.write(&place, &packages, std::slice::from_ref(extra), 1, Compression::Gzip)
+    };
+    let stored = room.artifacts.path(&extras[0].digest);
+    fs::remove_file(&stored).unwrap();
+    assert!(matches!(write(&extras[0]), Err(EngineError::Extra { name: "comps.xml", .. })));
+    fs::write(&stored, "<comps/>").unwrap();
+    assert!(matches!(write(&extras[0]), Err(EngineError::Extra { name: "comps.xml", .. })));
 }
