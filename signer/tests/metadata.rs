@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use farm::digest::Digest;
+use farm::extras::{Extra, ExtraKind};
 use farm::nvr::Nevra;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use signer::metadata::{match_packages, read_primary, read_repomd};
+use signer::metadata::{match_extras, match_packages, read_primary, read_repomd, unpacked_digest};
 
 const MOST: u64 = 1 << 20;
 
@@ -166,4 +167,32 @@ fn a_repo_consists_of_known_files_each_once() {
     ] {
         assert!(read_repomd(&repomd(&with(&more))).is_err(), "{more} is accepted");
     }
+}
+
+/// Beside the packages exactly the files that were tested are signed, as they were before they were compressed.
+#[test]
+fn beside_the_packages_is_exactly_what_was_tested() {
+    let comps = "<comps/>";
+    let tested = Digest::of(comps.as_bytes());
+    for packed in [comps.as_bytes().to_vec(), gzip(comps), zstd::encode_all(comps.as_bytes(), 1).unwrap()] {
+        assert_eq!(unpacked_digest(&packed, MOST).unwrap(), tested);
+        assert!(why(unpacked_digest(&packed, 7)).contains("more than 7 bytes"));
+    }
+    assert!(why(unpacked_digest(b"\xfd7zXZ", MOST)).contains("compressed"));
+    assert!(why(unpacked_digest(&gzip(comps)[..9], MOST)).contains("damaged"));
+
+    let extra = |kind| Extra { kind, digest: tested.clone(), size: 8 };
+    let listed = |kinds: &[&str]| -> BTreeMap<String, Digest> {
+        kinds.iter().map(|kind| ((*kind).to_owned(), tested.clone())).collect()
+    };
+    let both = [extra(ExtraKind::Group), extra(ExtraKind::Modules)];
+    match_extras("x86_64", &listed(&["group", "modules"]), &both).unwrap();
+    match_extras("source", &listed(&[]), &[]).unwrap();
+    let wrong = |kinds: &[&str], expected: &[Extra]| why(match_extras("x86_64", &listed(kinds), expected));
+    assert!(wrong(&["group"], &[]).contains("lists group, which the snapshot does not have there"));
+    assert!(wrong(&["group", "updateinfo"], &both[..1]).contains("lists updateinfo"));
+    assert!(wrong(&["group"], &both).contains("lists no modules"));
+    assert!(wrong(&["group"], &[extra(ExtraKind::Group), extra(ExtraKind::Group)]).contains("two files"));
+    let exchanged = BTreeMap::from([("group".to_owned(), Digest::of(b"other"))]);
+    assert!(why(match_extras("x86_64", &exchanged, &both[..1])).contains("not the one that was tested"));
 }

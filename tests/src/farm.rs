@@ -314,13 +314,33 @@ impl Farm {
         announced(&self.push_checkout("ada", package, branch))
     }
 
+    /// Commits these files, and nothing else, to a repo that is no package's (`metadata/demo`), and pushes its branch `main` as a
+    /// person; gives what git printed.
+    pub fn push_files(&self, person: &str, repo: &str, files: &[(&str, &str)]) -> Output {
+        let dir = self.scratch.path().join("checkouts").join(repo);
+        if !dir.exists() {
+            std::fs::create_dir_all(&dir).expect("a folder");
+            git(&dir, &["init", "-q", "-b", "work"]);
+        }
+        git(&dir, &["rm", "-rq", "--ignore-unmatch", "."]);
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).expect("a file");
+        }
+        commit_all(&dir, "Update");
+        self.push_head(person, &dir, repo, "main")
+    }
+
     /// Pushes what was committed before.
     pub fn push_checkout(&self, person: &str, package: &str, branch: &str) -> Output {
         let dir = self.scratch.path().join("checkouts").join(package);
+        self.push_head(person, &dir, &format!("rpms/{package}"), branch)
+    }
+
+    fn push_head(&self, person: &str, dir: &Path, repo: &str, branch: &str) -> Output {
         let token = if person == "root" { self.admin.clone() } else { format!("{person}-token") };
         let host = self.url.strip_prefix("http://").expect("a URL");
-        let remote = format!("http://{person}:{token}@{host}/git/rpms/{package}.git");
-        run_git(&dir, &["push", &remote, &format!("HEAD:refs/heads/{branch}")])
+        let remote = format!("http://{person}:{token}@{host}/git/{repo}.git");
+        run_git(dir, &["push", &remote, &format!("HEAD:refs/heads/{branch}")])
     }
 
     /// Pushes as ada to the branch that is built, and gives the build's id.

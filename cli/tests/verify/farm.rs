@@ -12,6 +12,7 @@ use farm::buildroot::RootFacts;
 use farm::decision::{self, Grounds};
 use farm::digest::Digest;
 use farm::dsse::{DecisionKey, IN_TOTO};
+use farm::extras::{Extra, ExtraKind, Extras};
 use farm::gate::{self, CLOSURE, Question, ReleaseManagers, TestResult, TestVerdict, decide};
 use farm::ids::{Minter, SnapshotId};
 use farm::openpgp::{SecretKey, sign_detached, sign_package};
@@ -22,7 +23,7 @@ use farm::sig::{Project, Stage, template};
 use farm::signing::SignedFile;
 use farm::snapshot::{Member, Snapshot};
 use farm::stamp::Stamp;
-use hub::artifacts::Artifacts;
+use hub::artifacts::{Artifacts, Stored};
 use hub::repos::compose::{Plan, Shipped, compose};
 use hub::repos::engine::Engine;
 use hub::repos::publish::SnapshotTree;
@@ -30,6 +31,8 @@ use hub::rpms::read_rpm;
 use hub::rpms::sample::{Sample, sample_rpm};
 
 pub(crate) const TAG: &str = "storage9s-gluster-11-testing";
+/// The groups that stand beside its packages, if there are any.
+pub(crate) const COMPS: &str = "<comps><group><id>ours</id></group></comps>";
 const BEGIN: i64 = 1_700_000_000_000;
 
 /// The SIG's key. Making one takes a moment, so all tests share it.
@@ -55,6 +58,8 @@ pub(crate) struct Farm {
     clock: i64,
     live: Option<Snapshot>,
     revision: i64,
+    /// Do groups stand beside its packages?
+    pub(crate) has_groups: bool,
     /// The signed file of each RPM, by body digest.
     signed: BTreeMap<Digest, SignedFile>,
 }
@@ -78,6 +83,7 @@ impl Farm {
             clock: BEGIN,
             live: None,
             revision: 0,
+            has_groups: false,
             signed: BTreeMap::new(),
         };
         let keys = farm.keys();
@@ -153,7 +159,13 @@ impl Farm {
         }
         let now = self.now();
         let id: SnapshotId = self.minter.mint(now);
-        let snapshot = Snapshot::holding(id, TAG, self.live.as_ref().map(Snapshot::as_base), set, now);
+        let mut snapshot = Snapshot::holding(id, TAG, self.live.as_ref().map(Snapshot::as_base), set, now);
+        if self.has_groups {
+            let Stored { digest, size } = self.artifacts.put_bytes(COMPS.as_bytes()).await.unwrap();
+            let files = vec![Extra { kind: ExtraKind::Group, digest, size }];
+            let extras = Extras { repo: "metadata/storage".into(), commit: "1".repeat(40), files };
+            snapshot = snapshot.with_extras(Some(extras));
+        }
         let plan = Plan::public(&snapshot, &self.project.arches, |rpm| {
             self.signed.get(&rpm.body).map(|file| Shipped { digest: file.digest.clone(), size: file.size })
         });

@@ -9,7 +9,7 @@ use ::farm::digest::Digest;
 use ::farm::dsse::{DecisionKey, Envelope, IN_TOTO};
 use serde_json::{Value, json};
 
-use crate::farm::{Farm, TAG, decision_key, sign_folder, write_decision};
+use crate::farm::{COMPS, Farm, TAG, decision_key, sign_folder, write_decision};
 use crate::look;
 
 /// What there is to tamper with.
@@ -54,8 +54,13 @@ impl Scene {
 
     /// Edits the live primary, makes everything fit again, and signs it with the SIG's key and the key for decisions.
     fn edit_primary(&self, edit: impl FnOnce(String) -> String) {
+        self.edit_file("primary.xml.gz", edit);
+    }
+
+    /// The same for another file of the metadata.
+    fn edit_file(&self, end: &str, edit: impl FnOnce(String) -> String) {
         let repodata = self.folder().join("repodata");
-        let path = only(&repodata, "primary.xml.gz");
+        let path = only(&repodata, end);
         let mut text = String::new();
         flate2::read::MultiGzDecoder::new(fs::File::open(&path).unwrap()).read_to_string(&mut text).unwrap();
         let before = (Digest::of(&fs::read(&path).unwrap()), fs::metadata(&path).unwrap().len(), text.len());
@@ -64,25 +69,39 @@ impl Scene {
         packed.write_all(text.as_bytes()).unwrap();
         let packed = packed.finish().unwrap();
         fs::write(&path, &packed).unwrap();
-        let mut repomd = fs::read_to_string(repodata.join("repomd.xml")).unwrap();
-        for (old, new) in [
-            (format!(">{}<", before.0.as_str()), format!(">{}<", Digest::of(&packed).as_str())),
-            (format!("<size>{}<", before.1), format!("<size>{}<", packed.len())),
-            (format!("<open-size>{}<", before.2), format!("<open-size>{}<", text.len())),
-        ] {
-            assert!(repomd.contains(&old), "{old} in {repomd}");
-            repomd = repomd.replacen(&old, &new, 1);
-        }
-        fs::write(repodata.join("repomd.xml"), repomd).unwrap();
-        let repomd = sign_folder(&self.folder());
+        self.relist("x86_64", |mut repomd| {
+            for (old, new) in [
+                (format!(">{}<", before.0.as_str()), format!(">{}<", Digest::of(&packed).as_str())),
+                (format!("<size>{}<", before.1), format!("<size>{}<", packed.len())),
+                (format!("<open-size>{}<", before.2), format!("<open-size>{}<", text.len())),
+            ] {
+                assert!(repomd.contains(&old), "{old} in {repomd}");
+                repomd = repomd.replacen(&old, &new, 1);
+            }
+            repomd
+        });
+    }
+
+    /// Edits the list of a folder's metadata, signs it, and has it decided on.
+    fn relist(&self, folder: &str, edit: impl FnOnce(String) -> String) {
+        let path = self.live().join(folder).join("repodata/repomd.xml");
+        fs::write(&path, edit(fs::read_to_string(&path).unwrap())).unwrap();
+        let repomd = sign_folder(&self.live().join(folder));
         self.redecide(|statement| {
             for subject in statement["subject"].as_array_mut().unwrap() {
-                if subject["name"] == "x86_64/repodata/repomd.xml" {
+                if subject["name"] == format!("{folder}/repodata/repomd.xml").as_str() {
                     subject["digest"]["sha256"] = json!(Digest::of(&repomd));
                 }
             }
         });
     }
+}
+
+/// What a list of metadata says of the groups.
+fn listed_groups(repomd: &str) -> &str {
+    let from = repomd.find("<data type=\"group\">").unwrap();
+    let to = from + repomd[from..].find("</data>").unwrap() + "</data>".len();
+    &repomd[from..to]
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -392,6 +411,77 @@ const TABLE: &[Tampering] = &[
         "no key of SIG storage",
     ),
     (
+        "other groups",
+        |s| rewrite(&only(&s.folder().join("repodata"), "-comps.xml.gz"), b"<comps/>"),
+        "-comps.xml.gz",
+        "another size",
+    ),
+    (
+        "other groups, well signed and listed",
+        |s| s.edit_file("-comps.xml.gz", |text| text.replace("ours", "evil")),
+        "-comps.xml.gz",
+        "it is not the file that was decided on",
+    ),
+    (
+        "other groups, and a decision that names them without having tested them",
+        |s| {
+            s.edit_file("-comps.xml.gz", |text| text.replace("ours", "evil"));
+            s.redecide(|statement| {
+                let evil = Digest::of(COMPS.replace("ours", "evil").as_bytes());
+                statement["predicate"]["extras"]["files"][0]["digest"] = json!(evil);
+            });
+        },
+        "decision.dsse.json",
+        "the content it names is not that of the packages and files it lists",
+    ),
+    (
+        "groups that nobody decided on",
+        |s| s.redecide(|statement| drop(statement["predicate"].as_object_mut().unwrap().remove("extras"))),
+        "-comps.xml.gz",
+        "no decision let it through beside the packages of this folder",
+    ),
+    (
+        "groups in a folder that has none",
+        |s| {
+            let from = s.folder().join("repodata");
+            let group = only(&from, "-comps.xml.gz");
+            fs::copy(&group, s.live().join("source/repodata").join(group.file_name().unwrap())).unwrap();
+            let list = fs::read_to_string(from.join("repomd.xml")).unwrap();
+            s.relist("source", |repomd| {
+                repomd.replace("</repomd>", &format!("{}</repomd>", listed_groups(&list)))
+            });
+        },
+        "source/repodata/",
+        "no decision let it through beside the packages of this folder",
+    ),
+    (
+        "groups that are left out",
+        |s| s.relist("x86_64", |repomd| repomd.replace(listed_groups(&repomd), "")),
+        "x86_64/repodata/repomd.xml",
+        "it does not list the group that was decided on",
+    ),
+    (
+        "groups that are listed twice",
+        |s| {
+            s.relist("x86_64", |repomd| {
+                repomd.replace("</repomd>", &format!("{}</repomd>", listed_groups(&repomd)))
+            });
+        },
+        "-comps.xml.gz",
+        "no decision let it through beside the packages of this folder",
+    ),
+    (
+        "two files of one kind that were decided on",
+        |s| {
+            s.redecide(|statement| {
+                let files = statement["predicate"]["extras"]["files"].as_array_mut().unwrap();
+                files.push(files[0].clone());
+            });
+        },
+        "decision.dsse.json",
+        "two files of one kind",
+    ),
+    (
         "a folder is gone",
         |s| fs::remove_dir_all(s.live().join("source")).unwrap(),
         "source/repodata/repomd.xml",
@@ -403,6 +493,7 @@ const TABLE: &[Tampering] = &[
 async fn every_way_of_tampering_is_reported() {
     let mut farm = Farm::new();
     let old = farm.publish(&[("hello", "1.0")]).await;
+    farm.has_groups = true;
     farm.publish(&[("hello", "2.0")]).await;
     let more = farm.only_stage(&[("hello", "2.0"), ("extra", "9.0")]).await;
     let less = farm.only_stage(&[]).await;

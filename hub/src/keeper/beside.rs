@@ -10,6 +10,7 @@ use farm::ledger::{PromotionFilter, Tx};
 use farm::promotion::{Brings, Course, Promotion, PromotionState};
 use farm::sig::{Project, RepoBranch, Stage};
 
+use super::Progress;
 use super::import::GATE;
 use crate::extras;
 use crate::problem::{Answer, Problem};
@@ -33,9 +34,9 @@ impl Seen {
 }
 
 /// Looks at every project that publishes such files.
-pub(super) async fn step_all(hub: &Hub, seen: &mut Seen) -> Answer<()> {
+pub(super) async fn step_all(hub: &Hub, seen: &mut Seen) -> Answer<Progress> {
     let community = hub.community().await?;
-    let mut moved = false;
+    let mut progress = Progress::None;
     for project in community.projects() {
         let Some(from) = &project.metadata else { continue };
         let what = format!("metadata of {}", project.target());
@@ -45,7 +46,9 @@ pub(super) async fn step_all(hub: &Hub, seen: &mut Seen) -> Answer<()> {
         match step(hub, project, from, seen).await {
             Ok(made) => {
                 hub.troubles.well(&what);
-                moved |= made;
+                if made == Progress::Made {
+                    progress = Progress::Made;
+                }
             }
             Err(problem) => {
                 if matches!(problem, Problem::Internal(_) | Problem::Unavailable { .. }) {
@@ -56,43 +59,42 @@ pub(super) async fn step_all(hub: &Hub, seen: &mut Seen) -> Answer<()> {
             }
         }
     }
-    if moved {
-        hub.hurry().await;
-    }
-    Ok(())
+    Ok(progress)
 }
 
 /// Looks at one project: is anything to be composed because of it?
-async fn step(hub: &Hub, project: &Project, from: &RepoBranch, seen: &mut Seen) -> Answer<bool> {
-    let Some(head) = extras::head(hub, from).await? else { return Ok(false) };
+async fn step(hub: &Hub, project: &Project, from: &RepoBranch, seen: &mut Seen) -> Answer<Progress> {
+    let Some(head) = extras::head(hub, from).await? else { return Ok(Progress::None) };
     let candidate = follow(hub, project, &head, seen).await?;
     let testing = bring(hub, project, from, &head, seen).await?;
-    Ok(candidate || testing)
+    Ok(if candidate == Progress::Made { candidate } else { testing })
 }
 
 /// Has candidate composed anew when it shows other files than the head has.
-async fn follow(hub: &Hub, project: &Project, head: &str, seen: &mut Seen) -> Answer<bool> {
+async fn follow(hub: &Hub, project: &Project, head: &str, seen: &mut Seen) -> Answer<Progress> {
     let tag = project.tag(Stage::Candidate);
     let mut tx = hub.db.read().await?;
     let repo = tx.repo(&tag).await?;
-    let Some(live) = repo.current.filter(|live| !seen.has(&tag, head, *live)) else { return Ok(false) };
+    let Some(live) = repo.current.filter(|live| !seen.has(&tag, head, *live)) else {
+        return Ok(Progress::None);
+    };
     let shown = tx.extras_of(live).await?;
     drop(tx);
     if repo.composed < repo.wanted {
-        return Ok(false);
+        return Ok(Progress::None);
     }
     // Of a head that is no good candidate shows what it did: builds must not wait for it to be mended.
     let wanted =
         extras::read(hub, project).await?.is_ok_and(|wanted| differs(wanted.as_ref(), shown.as_ref()));
     if !wanted {
         seen.note(tag, head, live);
-        return Ok(false);
+        return Ok(Progress::None);
     }
     let mut tx = hub.db.write().await?;
     tx.compose_anew(&repo).await?;
     tx.commit().await?;
     tracing::info!(repo = tag, head, "the files beside its packages have changed");
-    Ok(true)
+    Ok(Progress::Made)
 }
 
 fn differs(one: Option<&Extras>, other: Option<&Extras>) -> bool {
@@ -100,13 +102,19 @@ fn differs(one: Option<&Extras>, other: Option<&Extras>) -> bool {
 }
 
 /// Opens a promotion to testing when that shows other files than the head has, and nothing on its way will bring them.
-async fn bring(hub: &Hub, project: &Project, from: &RepoBranch, head: &str, seen: &mut Seen) -> Answer<bool> {
+async fn bring(
+    hub: &Hub,
+    project: &Project,
+    from: &RepoBranch,
+    head: &str,
+    seen: &mut Seen,
+) -> Answer<Progress> {
     let tag = project.tag(Stage::Testing);
     let mut tx = hub.db.read().await?;
     let live = tx.repo(&tag).await?.current;
-    let Some(live) = live.filter(|live| !seen.has(&tag, head, *live)) else { return Ok(false) };
+    let Some(live) = live.filter(|live| !seen.has(&tag, head, *live)) else { return Ok(Progress::None) };
     if project.required.is_empty() || is_on_its_way(&mut tx, project).await? {
-        return Ok(false);
+        return Ok(Progress::None);
     }
     let shown = tx.extras_of(live).await?;
     let is_known = shown.as_ref().is_some_and(|shown| shown.commit == head)
@@ -121,18 +129,18 @@ async fn bring(hub: &Hub, project: &Project, from: &RepoBranch, head: &str, seen
     };
     if is_known || !is_new().await? {
         seen.note(tag, head, live);
-        return Ok(false);
+        return Ok(Progress::None);
     }
     let mut tx = hub.db.write().await?;
     tx.lock_promotions(&project.target()).await?;
     if is_on_its_way(&mut tx, project).await? {
-        return Ok(false);
+        return Ok(Progress::None);
     }
     let promotion = promotion(hub, project, from, head);
     tx.insert_promotion(&promotion).await?;
     tx.commit().await?;
     tracing::info!(promotion = %promotion.id, repo = tag, what = promotion.what(), "a promotion was opened for the files beside the packages");
-    Ok(true)
+    Ok(Progress::Made)
 }
 
 /// Will something be composed for testing anyway, with the head as it is then?

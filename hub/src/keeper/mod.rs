@@ -83,6 +83,11 @@ pub async fn settle(hub: &Hub) -> Answer<()> {
         let mut progress = builds::step_all(hub).await?;
         for made in [repos::step_all(hub).await?, promotions::step_all(hub).await?] {
             progress |= made;
+        let beside = beside::step_all(hub, &mut beside::Seen::default()).await?;
+        for made in [beside, repos::step_all(hub).await?, promotions::step_all(hub).await?] {
+            if made == Progress::Made {
+                progress = Progress::Made;
+            }
         }
         if progress == Progress::None {
             return Ok(());

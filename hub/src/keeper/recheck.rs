@@ -67,8 +67,10 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let (mut suites, mut seen) = (Suites::default(), beside::Seen::default());
     while !super::stopped(&stop) {
         if let Some(_turn) = super::alone::own_turn(hub, "rechecks", &mut stop).await {
-            if let Err(problem) = beside::step_all(hub, &mut seen).await {
-                super::log("what is published beside packages", &problem);
+            match beside::step_all(hub, &mut seen).await {
+                Ok(Progress::Made) => hub.hurry().await,
+                Ok(Progress::None) => {}
+                Err(problem) => super::log("what is published beside packages", &problem),
             }
             if let Err(problem) = step_all(hub, &mut suites).await {
                 super::log("rechecks", &problem);

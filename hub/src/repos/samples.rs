@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use farm::arch::Arch;
 use farm::digest::Digest;
+use farm::extras::{Extra, ExtraKind, Extras};
 use farm::gate::{Approved, Decision, Question, ReleaseManagers, decide};
 use farm::ids::{Id, Minter, SnapshotId};
 use farm::openpgp::{LEAST_BITS, SecretKey, sign_detached, sign_package};
@@ -127,6 +128,16 @@ impl Bench {
             make("hello", "src"),
         ];
         self.member(&samples).await
+    }
+
+    /// Files beside packages, as they are stored.
+    pub(crate) async fn extras(&self, texts: &[(ExtraKind, &str)]) -> Extras {
+        let mut files = Vec::new();
+        for (kind, text) in texts {
+            let stored = self.artifacts.put_bytes(text.as_bytes()).await.unwrap();
+            files.push(Extra { kind: *kind, digest: stored.digest, size: stored.size });
+        }
+        Extras { repo: "metadata/storage".into(), commit: "1".repeat(40), files }
     }
 
     pub(crate) fn snapshot(&mut self, tag: &str, base: Option<&Snapshot>, set: &[Member]) -> Snapshot {

@@ -5,6 +5,7 @@
 //! whether a test notices.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+mod beside;
 mod bytes;
 mod names;
 mod people;

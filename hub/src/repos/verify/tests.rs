@@ -2,6 +2,7 @@ use std::io::Write as _;
 
 use super::*;
 use crate::repos::samples::{Bench, KEY, OTHER_KEY, X86, sign_metadata, sign_metadata_by};
+use farm::extras::ExtraKind;
 use farm::snapshot::Member;
 
 const TAG: &str = "storage9s-gluster-11-testing";
@@ -16,7 +17,8 @@ struct Staged {
 async fn staged() -> Staged {
     let mut bench = Bench::new();
     let hello = bench.hello("2.10").await;
-    let snapshot = bench.snapshot(TAG, None, &[hello]);
+    let extras = bench.extras(&[(ExtraKind::Group, "<comps>a</comps>")]).await;
+    let snapshot = bench.snapshot(TAG, None, &[hello]).with_extras(Some(extras));
     let dir = bench.stage(&snapshot).await;
     let signed = bench.signed(&snapshot).await;
     let artifacts = bench.artifacts.clone();
@@ -65,6 +67,7 @@ async fn what_is_whole_is_accepted_and_so_is_what_follows_it() {
     assert_eq!(verify_staged(&first.dir, first.expected.clone()).await, Ok(()));
     let hello = first.bench.hello("2.11").await;
     let next = first.bench.snapshot(TAG, Some(&first.expected.snapshot), &[hello]);
+    assert_eq!(next.extras, None, "files beside the packages may go");
     let dir = first.bench.stage(&next).await;
     let signed = first.bench.signed(&next).await;
     let expected =
@@ -87,7 +90,7 @@ async fn what_is_whole_is_accepted_and_so_is_what_follows_it() {
 #[tokio::test]
 async fn what_is_not_as_it_should_be_is_refused() {
     type Change = fn(&mut Staged);
-    let cases: [(&str, Change); 21] = [
+    let cases: [(&str, Change); 26] = [
         ("in the store is not the file that was signed", |s| {
             let (digest, _) = s.expected.signed.values().next().unwrap();
             let path = s.bench.artifacts.path(digest);
@@ -157,6 +160,28 @@ async fn what_is_not_as_it_should_be_is_refused() {
             s.rewrite(|text| text.replace("ver=\"2.10\"", "ver=\"2.11\""), |size| size);
         }),
         ("it is longer than repomd.xml says", |s| s.rewrite(|text| text, |size| size - 1)),
+        ("x86_64: repomd.xml lists group, which the snapshot does not have here", |s| {
+            s.expected.snapshot.extras = None;
+        }),
+        ("x86_64: repomd.xml lists no modules, which the snapshot has", |s| {
+            let extras = s.expected.snapshot.extras.as_mut().unwrap();
+            let more = Extra { kind: ExtraKind::Modules, ..extras.files[0].clone() };
+            extras.files.push(more);
+        }),
+        ("-comps.xml.gz is not the one that was tested", |s| {
+            let extras = s.expected.snapshot.extras.as_mut().unwrap();
+            extras.files[0].digest = Digest::of(b"<comps>b</comps>");
+        }),
+        ("-comps.xml.gz cannot be read: it is longer", |s| {
+            s.expected.snapshot.extras.as_mut().unwrap().files[0].size -= 1;
+        }),
+        // Well signed, and in a folder that has none.
+        ("debug-x86_64: repomd.xml lists group, which", |s| {
+            for entry in fs::read_dir(s.dir.join("x86_64/repodata")).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, s.dir.join("debug-x86_64/repodata").join(path.file_name().unwrap())).unwrap();
+            }
+        }),
     ];
     for (why, change) in cases {
         let mut staged = staged().await;
