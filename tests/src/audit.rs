@@ -1,13 +1,16 @@
 //! An auditor that looks at what users can see and asks the ledger for each of it: was exactly this tested?
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::Path;
 
 use ::farm::digest::Digest;
+use ::farm::extras::{ExtraKind, files};
 use ::farm::gate::{TestVerdict, requirements};
 use ::farm::ids::SnapshotId;
 use ::farm::ledger::Db;
 use ::farm::promotion::PromotionState;
+use flate2::read::MultiGzDecoder;
 use hub::repos::manifest;
 use hub::rpms::read_rpm;
 
@@ -89,7 +92,18 @@ async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, tests: bool, f
     }
     let known: BTreeSet<&Digest> = snapshot.rpms().map(|rpm| &rpm.body).collect();
     let mut seen = BTreeSet::new();
-    packages_of(&data.join("public").join("snap").join(id.to_string()), id, &mut seen, found);
+    let dir = data.join("public").join("snap").join(id.to_string());
+    packages_of(&dir, id, &mut seen, found);
+    for folder in manifest::folders_of(&dir).expect("a snapshot's folders") {
+        let is_of_an_architecture = folder != "source" && !folder.starts_with("debug-");
+        let beside = snapshot.extras.as_ref().filter(|_| is_of_an_architecture);
+        let expected: BTreeSet<Digest> = files(beside).iter().map(|extra| extra.digest.clone()).collect();
+        if beside_of(&dir.join(&folder)) != expected {
+            found.push(format!(
+                "{tag} shows other files beside the packages of {folder} than its snapshot has"
+            ));
+        }
+    }
     for body in &seen {
         if !known.contains(body) {
             found.push(format!("{tag} shows a package with body {body} that is not in its snapshot"));
@@ -98,6 +112,23 @@ async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, tests: bool, f
     if seen.len() != known.len() {
         found.push(format!("{tag} shows {} of the {} files of its snapshot", seen.len(), known.len()));
     }
+}
+
+/// The digest of every file beside the packages of a folder that users can download, as it was before it was compressed.
+fn beside_of(folder: &Path) -> BTreeSet<Digest> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder.join("repodata")).expect("metadata") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !ExtraKind::ALL.iter().any(|kind| name.ends_with(&format!("-{}.gz", kind.file_name()))) {
+            continue;
+        }
+        let mut text = Vec::new();
+        let packed = std::fs::File::open(&path).expect("a file");
+        MultiGzDecoder::new(packed).read_to_end(&mut text).expect("gzip");
+        found.insert(Digest::of(&text));
+    }
+    found
 }
 
 /// The body of every package that users of a snapshot can download.

@@ -222,7 +222,10 @@ impl Statement<Decision> {
         }
         // Computed anew, so that results can only be about what is listed.
         if content_of(members, self.beside()) != *content {
-            faults.push("the content it names is not that of the packages and files it lists".to_owned());
+            faults.push(
+                "the content it names is not that of the packages it lists and of the files beside them"
+                    .to_owned(),
+            );
         }
         if let Some(other) = results.iter().find(|result| result.content != *content) {
             faults.push(format!(

@@ -432,7 +432,7 @@ const TABLE: &[Tampering] = &[
             });
         },
         "decision.dsse.json",
-        "the content it names is not that of the packages and files it lists",
+        "the content it names is not that of the packages it lists and of the files beside them",
     ),
     (
         "groups that nobody decided on",

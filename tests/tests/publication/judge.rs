@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use farm::decision::{Decision, Statement};
+use farm::digest::Digest;
 use farm::dsse::{DecisionPublic, Envelope, IN_TOTO};
+use farm::extras::files;
 use farm::gate::{CLOSURE, TestResult, TestVerdict, Waiver, WaiverScope, environment};
 use farm::ledger::{Db, Publication, Tx};
 use farm::promotion::{Course, Promotion, PromotionState};
 use farm::sig::{Community, Stage};
 use farm::snapshot::Snapshot;
 
+use crate::policy::beside;
 use crate::world::Tally;
 
 /// Remembers what it has looked at.
@@ -21,12 +24,14 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// What is wrong with the publications since it looked last. `policies` are those that were in force since then.
+    /// What is wrong with the publications since it looked last. `policies` are those that were in force since then, and
+    /// `state` is the last one of what is to be published beside the packages.
     pub(crate) async fn look(
         &mut self,
         db: &Db,
         data: &Path,
         policies: &[Community],
+        state: u64,
         tally: &mut Tally,
     ) -> Vec<String> {
         let mut tx = db.read().await.unwrap();
@@ -39,6 +44,7 @@ impl Judge {
                     continue;
                 }
                 let mut wrong = case(&mut tx, &history[..place], publication, data, tally).await;
+                wrong.extend(by_state(&mut tx, &history[..place], publication, state, tally).await);
                 let mut against = Vec::new();
                 for policy in policies {
                     against.push(by_policy(&mut tx, policy, publication, tally).await);
@@ -117,6 +123,30 @@ async fn case(
     let statement: Statement = serde_json::from_slice(&payload).unwrap();
     wrong.extend(by_decision(&statement.predicate, &promotion, publication));
     wrong
+}
+
+/// Is what stands beside the packages what was to be there in one of the states, all of it?
+async fn by_state(
+    tx: &mut Tx,
+    before: &[Publication],
+    publication: &Publication,
+    state: u64,
+    tally: &mut Tally,
+) -> Vec<String> {
+    let shown = tx.extras_of(publication.snapshot).await.unwrap();
+    let shown: Vec<_> =
+        files(shown.as_ref()).iter().map(|extra| (extra.kind, extra.digest.clone())).collect();
+    let last = match before.last() {
+        Some(last) => tx.extras_of(last.snapshot).await.unwrap(),
+        None => None,
+    };
+    let last: Vec<_> = files(last.as_ref()).iter().map(|extra| (extra.kind, extra.digest.clone())).collect();
+    tally.count_if(!before.is_empty() && last != shown, "published other files");
+    let is_of = |state: u64| {
+        let wanted = beside(state).into_iter().map(|(kind, text)| (kind, Digest::of(text.as_bytes())));
+        wanted.eq(shown.iter().cloned())
+    };
+    if (0..=state).any(is_of) { Vec::new() } else { vec![format!("beside its packages are {shown:?}")] }
 }
 
 /// Does the signed decision, which users can read, tell of the words and the waivers that counted?

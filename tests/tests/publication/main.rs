@@ -46,7 +46,7 @@ const OFTEN: [&str; 12] = [
 ];
 /// What takes more luck, and must have happened in so many seeds.
 const MANY: u64 = 20;
-const SELDOM: [&str; 13] = [
+const SELDOM: [&str; 15] = [
     "removed a package",
     "needed two approvers",
     "passed another suite",
@@ -60,6 +60,8 @@ const SELDOM: [&str; 13] = [
     "took an approval back",
     "had an answer twice",
     "lost a builder",
+    "published other files",
+    "broke a list of groups",
 ];
 
 /// Says where a story was when it panicked.

@@ -1,8 +1,9 @@
 //! What the SIG's template says, which changes while everything is under way; and what its tests depend on besides: the suite
-//! repo, and a repo outside the farm.
+//! repo, what is published beside the packages, and a repo outside the farm.
 
 use std::path::Path;
 
+use farm::extras::ExtraKind;
 use git2::{Repository, Signature, Time};
 use tests::{demo_sig, outside_repo};
 
@@ -55,6 +56,7 @@ release = "1"
 dist = "9s"
 arches = {arches}
 packages = {packages:?}
+metadata = {{ repo = "metadata/demo", branch = "main" }}
 [project.tests]
 required = {required}
 suites = {{ repo = "tests/demo", branch = "main" }}
@@ -74,14 +76,57 @@ pub(crate) const OUTSIDE: &str = "outside";
 pub(crate) fn move_surroundings(data: &Path, state: u64) {
     outside_repo(&data.join(OUTSIDE), &format!("state-{state}"));
     commit_suite(&data.join("git/tests/demo.git"), state).unwrap();
+    commit_beside(data, &beside(state));
+}
+
+/// What is to be published beside the packages in each state.
+pub(crate) fn beside(state: u64) -> Vec<(ExtraKind, String)> {
+    let mut files = vec![(ExtraKind::Group, format!("<comps><group><id>group-{state}</id></group></comps>"))];
+    if state % 2 == 1 {
+        files.push((ExtraKind::Updateinfo, format!("<updates><!-- {state} --></updates>")));
+    }
+    files
+}
+
+/// Half of what lies at the head of the branch is no good for a while.
+pub(crate) fn break_beside(data: &Path, state: u64) {
+    let updates = format!("<updates><!-- broken beside, {state} --></updates>");
+    commit_beside(data, &[(ExtraKind::Group, "<comps>".to_owned()), (ExtraKind::Updateinfo, updates)]);
+}
+
+fn commit_beside(data: &Path, files: &[(ExtraKind, String)]) {
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(kind, text)| (kind.file_name(), text.as_bytes())).collect();
+    commit_files(&data.join("git/metadata/demo.git"), &files).unwrap();
+}
+
+/// Commits these files, and nothing else.
+fn commit_files(path: &Path, files: &[(&str, &[u8])]) -> Result<(), git2::Error> {
+    let repo = open(path)?;
+    let mut tree = repo.treebuilder(None)?;
+    for (name, bytes) in files {
+        tree.insert(name, repo.blob(bytes)?, 0o100_644)?;
+    }
+    let tree = tree.write()?;
+    commit(&repo, tree)
+}
+
+fn open(path: &Path) -> Result<Repository, git2::Error> {
+    Repository::open(path).or_else(|_| Repository::init_bare(path))
+}
+
+fn commit(repo: &Repository, tree: git2::Oid) -> Result<(), git2::Error> {
+    let tree = repo.find_tree(tree)?;
+    let parent = repo.find_reference("refs/heads/main").ok().and_then(|head| head.peel_to_commit().ok());
+    let ada = Signature::new("Ada", "ada@example.org", &Time::new(0, 0))?;
+    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+    repo.commit(Some("refs/heads/main"), &ada, &ada, "Another version", &tree, &parents)?;
+    Ok(())
 }
 
 /// Commits another version of the suite `smoke` to the suite repo.
 fn commit_suite(path: &Path, version: u64) -> Result<(), git2::Error> {
-    let repo = match Repository::open(path) {
-        Ok(repo) => repo,
-        Err(_) => Repository::init_bare(path)?,
-    };
+    let repo = open(path)?;
     let script = repo.blob(format!("#!/bin/sh\n# version {version}\n").as_bytes())?;
     let folder = |name: &str, id, mode| -> Result<git2::Oid, git2::Error> {
         let mut folder = repo.treebuilder(None)?;
@@ -89,10 +134,6 @@ fn commit_suite(path: &Path, version: u64) -> Result<(), git2::Error> {
         folder.write()
     };
     let smoke = folder("run.sh", script, 0o100_755)?;
-    let tree = repo.find_tree(folder("smoke", smoke, 0o040_000)?)?;
-    let parent = repo.find_reference("refs/heads/main").ok().and_then(|head| head.peel_to_commit().ok());
-    let ada = Signature::new("Ada", "ada@example.org", &Time::new(0, 0))?;
-    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-    repo.commit(Some("refs/heads/main"), &ada, &ada, "Another version", &tree, &parents)?;
-    Ok(())
+    let tree = folder("smoke", smoke, 0o040_000)?;
+    commit(&repo, tree)
 }

@@ -23,7 +23,7 @@ use crate::dice::Dice;
 use crate::hubs::{AtTheDesk, Served};
 use crate::judge::Judge;
 use crate::keys::{self, Turned};
-use crate::policy::{Policy, move_surroundings};
+use crate::policy::{Policy, break_beside, move_surroundings};
 
 const FRUIT: [&str; 3] = ["apple", "pear", "plum"];
 pub(crate) const TARGET: &str = "demo9s-fruit-1-el9s";
@@ -265,6 +265,11 @@ impl World {
                 "a turn of keys"
             }
             39 => {
+                if self.dice.roll(3) == 0 {
+                    break_beside(self.data.path(), self.surroundings);
+                    let _died_or_not = keeper::settle(&self.first.hub).await;
+                    self.tally.count("broke a list of groups");
+                }
                 self.surroundings += 1;
                 move_surroundings(self.data.path(), self.surroundings);
                 "a change below"
@@ -371,7 +376,9 @@ impl World {
     /// in what was published since; and in what a client has met.
     pub(crate) async fn check(&mut self) -> Vec<String> {
         let mut found = audit_tree(&self.db, self.data.path()).await;
-        found.extend(self.judge.look(&self.db, self.data.path(), &self.in_force, &mut self.tally).await);
+        let state = self.surroundings;
+        let judged = self.judge.look(&self.db, self.data.path(), &self.in_force, state, &mut self.tally);
+        found.extend(judged.await);
         self.in_force.drain(..self.in_force.len() - 1);
         found.extend(self.audit_as_a_stranger().await);
         found.extend(self.client.iter().flat_map(|client| client.seen.complaints()));
