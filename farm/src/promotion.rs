@@ -224,6 +224,14 @@ pub struct OutOfStep {
     pub phase: &'static str,
 }
 
+impl Brings {
+    /// Where the files are from, for people: `metadata/storage at 1234abcd`.
+    #[must_use]
+    pub fn at(&self) -> String {
+        at(&self.repo, &self.commit)
+    }
+}
+
 impl Promotion {
     /// Decides what an event makes of the promotion.
     ///
@@ -325,8 +333,8 @@ impl Promotion {
     /// What it moves, in a few words for people: `hello-2.10-1.el9s, without old-hello`.
     #[must_use]
     pub fn what(&self) -> String {
-        if let Some(Brings { repo, commit }) = &self.brings {
-            return format!("the files of {}", at(repo, commit));
+        if let Some(brings) = &self.brings {
+            return format!("the files of {}", brings.at());
         }
         let moved = match &self.stack {
             Some(stack) if self.nvrs.is_empty() => format!("stack {stack}"),

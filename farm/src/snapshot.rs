@@ -156,9 +156,15 @@ impl Snapshot {
     /// The same with these files beside its packages.
     #[must_use]
     pub fn with_extras(mut self, extras: Option<Extras>) -> Snapshot {
-        self.content = content_digest(&self.members, extras.as_ref());
         self.extras = extras;
+        self.content = self.computed();
         self
+    }
+
+    /// The digest of what is in it, computed anew: a row that was edited names another one.
+    #[must_use]
+    pub fn computed(&self) -> Digest {
+        content_digest(&self.members, self.extras.as_ref())
     }
 
     /// It, as what another one is composed on.
@@ -185,7 +191,7 @@ impl Snapshot {
         for member in &mut self.members {
             member.rpms.retain(|rpm| rpm.is_shown_on(arches));
         }
-        self.content = content_digest(&self.members, self.extras.as_ref());
+        self.content = self.computed();
         self
     }
 

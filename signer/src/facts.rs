@@ -81,7 +81,7 @@ impl Facts {
         {
             return Err(Trouble::refused(format!("snapshot {expected} was made for another repo")));
         }
-        if snapshot.content != content_digest(&snapshot.members, snapshot.extras.as_ref()) {
+        if snapshot.content != snapshot.computed() {
             return Err(Trouble::refused(format!(
                 "the row of snapshot {expected} was edited: its content is not the one it names"
             )));
@@ -233,7 +233,7 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
     };
     let tested = tx.snapshot(*id).await?;
     match tested {
-        Some(tested) if content_digest(&tested.members, tested.extras.as_ref()) == result.content => Ok(()),
+        Some(tested) if tested.computed() == result.content => Ok(()),
         Some(_) | None => refused("its job tested another content"),
     }
 }

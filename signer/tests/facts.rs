@@ -8,6 +8,7 @@ use farm::build::Build;
 use farm::decision::Statement;
 use farm::digest::Digest;
 use farm::dsse::{DecisionKey, IN_TOTO};
+use farm::extras::{Extra, ExtraKind, Extras};
 use farm::gate::{CLOSURE, TestResult, TestVerdict, UNDER_TEST, environment};
 use farm::ids::{Id, Minter, PromotionId, SnapshotId};
 use farm::job::{Class, Job, JobKind, JobState};
@@ -262,6 +263,10 @@ async fn what_the_gate_lets_through_and_rows_agree_on_is_signed() {
     let mut foreign = case.snapshot.clone();
     foreign.tag = "cloud9s-openstack-1-release".into();
     assert!(about(&foreign, &metadata, &signed).contains("another content, repo or base"));
+    let files = vec![Extra { kind: ExtraKind::Group, digest: digest("groups"), size: 6 }];
+    let beside = Extras { repo: "metadata/storage".into(), commit: "1".repeat(40), files };
+    let with_groups = Snapshot { extras: Some(beside), ..case.snapshot.clone() };
+    assert!(about(&with_groups, &metadata, &signed).contains("other files beside the packages"));
     let other_kind = farm::decision::Statement { kind: "a poem".into(), ..statement.clone() };
     let why = other_kind.must_be_about(&case.promotion, &case.snapshot, &metadata, &signed).unwrap_err();
     assert!(why.contains("it is a a poem"), "{why}");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use farm::api::PromotionView;
 use farm::gate::{Requirement, TestResult, TestVerdict, suite_key};
-use farm::promotion::{Course, Promotion, PromotionState};
+use farm::promotion::{Brings, Course, Promotion, PromotionState};
 
 use super::{Cell, Table, ago, promotion_phase, waivers};
 use crate::screen::{Look, Tone};
@@ -40,8 +40,14 @@ fn what(promotion: &Promotion) -> String {
     let stack = promotion.stack.iter().map(|stack| format!("[{stack}]"));
     let gone = promotion.remove.iter().map(|package| format!("-{package}"));
     let back = (promotion.course != Course::Forward).then(|| "(back)".to_owned());
-    let words: Vec<String> =
-        back.into_iter().chain(stack).chain(promotion.nvrs.iter().cloned()).chain(gone).collect();
+    let files = promotion.brings.iter().map(Brings::at);
+    let words: Vec<String> = back
+        .into_iter()
+        .chain(files)
+        .chain(stack)
+        .chain(promotion.nvrs.iter().cloned())
+        .chain(gone)
+        .collect();
     words.join(" ")
 }
 
@@ -103,6 +109,9 @@ pub fn promotion(view: &PromotionView, look: &Look) -> String {
     facts.row([Cell::new(Tone::Dim, "id"), promotion.id.to_string().into()]);
     if let Some(stack) = &promotion.stack {
         facts.row([Cell::new(Tone::Dim, "stack"), stack.as_str().into()]);
+    }
+    if let Some(brings) = &promotion.brings {
+        facts.row([Cell::new(Tone::Dim, "files of"), brings.at().into()]);
     }
     if !promotion.nvrs.is_empty() {
         facts.row([Cell::new(Tone::Dim, "builds"), promotion.nvrs.join(" ").into()]);

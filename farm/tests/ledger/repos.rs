@@ -1,5 +1,7 @@
 //! Repos and snapshots.
 
+use farm::digest::Digest;
+use farm::extras::{Extra, ExtraKind, Extras};
 use farm::gate::{Approved, Decision};
 use farm::ledger::{Db, LedgerError};
 use farm::sig::Stage;
@@ -12,6 +14,7 @@ on_both!(
     contract_a_candidate_repo_follows_its_membership,
     contract_only_the_gate_moves_a_public_repo,
     contract_a_repo_that_lost_its_snapshot_is_no_empty_repo,
+    contract_what_stands_beside_packages_is_kept_as_long_as_its_snapshot,
 );
 
 /// The gate's yes to a snapshot for the testing repo.
@@ -95,4 +98,35 @@ async fn contract_a_repo_that_lost_its_snapshot_is_no_empty_repo(db: Db) {
     let before = tx.repo(CANDIDATE).await.unwrap();
     tx.point_candidate(&before, shown.id, NOON).await.unwrap();
     assert!(matches!(tx.live(CANDIDATE).await, Err(LedgerError::Corrupt { table: "repo", .. })));
+}
+
+async fn contract_what_stands_beside_packages_is_kept_as_long_as_its_snapshot(db: Db) {
+    let first = build(1, "a", "1");
+    let digest = Digest::of(b"groups");
+    let files = vec![Extra { kind: ExtraKind::Group, digest: digest.clone(), size: 6 }];
+    let extras = Extras { repo: "metadata/storage".into(), commit: "1".repeat(40), files };
+    let plain = snapshot(1, CANDIDATE, None, &first);
+    let shown = snapshot(2, CANDIDATE, None, &first).with_extras(Some(extras.clone()));
+    let mut tx = db.write().await.unwrap();
+    tx.insert_build(&first).await.unwrap();
+    tx.tag_build(CANDIDATE, &first, NOON).await.unwrap();
+    tx.insert_snapshot(&plain).await.unwrap();
+    assert!(!tx.is_held(&digest).await.unwrap());
+    tx.insert_snapshot(&shown).await.unwrap();
+    tx.insert_snapshot(&shown).await.unwrap();
+    assert!(tx.is_held(&digest).await.unwrap());
+    assert_eq!(tx.extras_of(shown.id).await.unwrap(), Some(extras));
+    assert_eq!(tx.extras_of(plain.id).await.unwrap(), None);
+    assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown.clone()));
+
+    // They change, and nothing else: the repo is composed anew, once.
+    let before = tx.repo(CANDIDATE).await.unwrap();
+    tx.point_candidate(&before, shown.id, NOON).await.unwrap();
+    assert_eq!(tx.uncomposed().await.unwrap(), []);
+    let before = tx.repo(CANDIDATE).await.unwrap();
+    tx.compose_anew(&before).await.unwrap();
+    let again = tx.compose_anew(&before).await.unwrap_err();
+    assert!(matches!(again, LedgerError::LostRace { table: "repo", .. }), "{again}");
+    assert_eq!(tx.uncomposed().await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
 }

@@ -7,7 +7,7 @@ use farm::digest::Digest;
 use farm::gate::{CLOSURE, Decision};
 use farm::ids::PromotionId;
 use farm::ledger::Kept;
-use farm::promotion::{Course, Promotion, PromotionEvent, PromotionState};
+use farm::promotion::{Brings, Course, Promotion, PromotionEvent, PromotionState};
 use farm::request::RequestKind;
 use farm::sig::Project;
 
@@ -189,9 +189,10 @@ async fn file(
             kind: RequestKind::Test { promotion: promotion.id, snapshot: snapshot.id },
             project,
             what: promotion
-                .nvrs
+                .brings
                 .iter()
-                .cloned()
+                .map(Brings::at)
+                .chain(promotion.nvrs.iter().cloned())
                 .chain(promotion.remove.iter().map(|gone| format!("-{gone}")))
                 .collect::<Vec<_>>()
                 .join(" "),

@@ -42,7 +42,7 @@ struct BuildRow {
 
 struct PromotionRow {
     id: String,
-    nvrs: String,
+    what: String,
     to: String,
     target: String,
     phase: &'static str,
@@ -93,7 +93,7 @@ async fn page(hub: &Hub) -> Answer<Front> {
     let promotions = tx.promotions(&open).await?.into_iter().map(|promotion| PromotionRow {
         id: promotion.id.to_string(),
         phase: promotion.phase(),
-        nvrs: promotion.nvrs.join(" "),
+        what: promotion.what(),
         to: promotion.to.to_string(),
         target: promotion.target,
     });

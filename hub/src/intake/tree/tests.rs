@@ -106,6 +106,25 @@ fn a_flat_repo_is_read() {
 }
 
 #[test]
+fn a_file_at_the_top_is_read_as_it_is_or_refused() {
+    let bench = Bench::new();
+    let commit = bench.commit(&[
+        ("comps.xml", FILE, "<comps/>\n"),
+        ("updateinfo.xml", FileMode::Link, "/etc/passwd"),
+        ("modules.yaml/x", FILE, ""),
+    ]);
+    let read = |name: &str, most: u64| bench.git.file(&commit, name, most);
+    assert_eq!(read("comps.xml", 9).unwrap(), Some(b"<comps/>\n".to_vec()));
+    assert_eq!(read("README", 9).unwrap(), None);
+    let why = |name: &str, most: u64| read(name, most).unwrap_err().to_string();
+    let at = format!("rpms/hello at {}", &commit[..8]);
+    assert_eq!(why("comps.xml", 8), format!("`comps.xml` in {at} has more than the 0 MiB that it may have"));
+    for name in ["updateinfo.xml", "modules.yaml"] {
+        assert!(why(name, 99).starts_with(&format!("`{name}` in {at} is no regular file")), "{name}");
+    }
+}
+
+#[test]
 fn an_exploded_repo_is_read() {
     let bench = Bench::new();
     let metadata = format!("{} SOURCES/hello-2.10.tar.gz\n", "b".repeat(40));
