@@ -265,7 +265,8 @@ async fn what_the_gate_lets_through_and_rows_agree_on_is_signed() {
     assert!(about(&foreign, &metadata, &signed).contains("another content, repo or base"));
     let files = vec![Extra { kind: ExtraKind::Group, digest: digest("groups"), size: 6 }];
     let beside = Extras { repo: "metadata/storage".into(), commit: "1".repeat(40), files };
-    let with_groups = Snapshot { extras: Some(beside), ..case.snapshot.clone() };
+    let mut with_groups = case.snapshot.clone();
+    with_groups.extras = Some(beside);
     assert!(about(&with_groups, &metadata, &signed).contains("other files beside the packages"));
     let other_kind = farm::decision::Statement { kind: "a poem".into(), ..statement.clone() };
     let why = other_kind.must_be_about(&case.promotion, &case.snapshot, &metadata, &signed).unwrap_err();
