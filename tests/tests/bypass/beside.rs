@@ -132,3 +132,20 @@ async fn groups_that_were_exchanged_in_the_store_are_never_staged() {
     assert!(matches!(published.state, PromotionState::Published { .. }));
     scene.is_clean().await;
 }
+
+/// What is at the head of the branch is no list of groups: nothing is composed with it, and what was published stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_list_of_groups_is_composed_for_nobody() {
+    let mut scene = scene().await;
+    commit(scene.data.path(), "<comps>");
+    let promotion = scene.built(TARGET, "apple", "1").await;
+    assert_eq!(promotion.phase(), "composing");
+    scene.signer_works();
+    scene.works().await;
+    assert_eq!(scene.promotion(promotion.id).await.phase(), "composing");
+    assert_eq!(scene.live(TESTING), None);
+    commit(scene.data.path(), FIRST);
+    scene.published(promotion.id).await;
+    assert_eq!(shown(&scene).await, Some(farm::digest::Digest::of(FIRST.as_bytes())));
+    scene.is_clean().await;
+}
