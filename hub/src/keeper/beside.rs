@@ -2,7 +2,6 @@
 //! testing opens by itself, which has the same packages tested with the new files.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use farm::extras::{Extras, files};
 use farm::ids::SnapshotId;
@@ -12,6 +11,7 @@ use farm::sig::{Project, RepoBranch, Stage};
 
 use super::Progress;
 use super::import::GATE;
+use super::trouble::{Subject, step_one};
 use crate::extras;
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -40,24 +40,13 @@ pub(super) async fn step_all(hub: &Hub, seen: &mut Seen) -> Answer<Progress> {
     for project in community.projects() {
         let Some(from) = &project.metadata else { continue };
         let what = format!("metadata of {}", project.target());
-        if !hub.troubles.may_try(&what, 0, Instant::now()) {
-            continue;
-        }
-        match step(hub, project, from, seen).await {
-            Ok(made) => {
-                hub.troubles.well(&what);
-                if made == Progress::Made {
-                    progress = Progress::Made;
-                }
-            }
-            Err(problem) => {
-                if matches!(problem, Problem::Internal(_) | Problem::Unavailable { .. }) {
-                    hub.troubles.failed(&what, 0, Instant::now(), &problem);
-                }
-                tracing::info_span!("keeper", target = project.target())
-                    .in_scope(|| super::log("what is published beside packages", &problem));
-            }
-        }
+        let subject = Subject {
+            name: &what,
+            version: 0,
+            what: "what is published beside packages",
+            span: tracing::info_span!("keeper", target = project.target()),
+        };
+        progress |= step_one(hub, subject, Box::pin(step(hub, project, from, seen))).await;
     }
     Ok(progress)
 }

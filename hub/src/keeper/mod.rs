@@ -81,13 +81,9 @@ pub async fn run(hub: Hub, stop: watch::Receiver<bool>) {
 pub async fn settle(hub: &Hub) -> Answer<()> {
     loop {
         let mut progress = builds::step_all(hub).await?;
-        for made in [repos::step_all(hub).await?, promotions::step_all(hub).await?] {
-            progress |= made;
         let beside = beside::step_all(hub, &mut beside::Seen::default()).await?;
         for made in [beside, repos::step_all(hub).await?, promotions::step_all(hub).await?] {
-            if made == Progress::Made {
-                progress = Progress::Made;
-            }
+            progress |= made;
         }
         if progress == Progress::None {
             return Ok(());

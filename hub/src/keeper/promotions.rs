@@ -17,9 +17,8 @@ use super::import::GATE;
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
 use super::trouble::{Subject, step_one};
 use super::{Progress, closure, publish, recheck, repos};
-use crate::problem::Answer;
 use crate::extras;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::state::Hub;
 
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {

@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use super::import::GATE;
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
 use super::trouble::{Subject, step_one};
-use super::{Progress, closure, repos};
 use super::{Progress, beside, closure, repos};
 use crate::intake::own_path;
 use crate::intake::tree::DistGit;

@@ -99,7 +99,9 @@ impl Engine {
     ) -> Result<Record, EngineError> {
         let name = extra.kind.file_name();
         let unusable = |why| EngineError::Extra { name, why };
-        let bytes = fs::read(self.store.artifacts().path(&extra.digest)).map_err(unusable)?;
+        let place = self.store.artifacts().local_now(&extra.digest);
+        let place = place.map_err(|error| unusable(io::Error::other(error)))?;
+        let bytes = fs::read(place).map_err(unusable)?;
         if Digest::of(&bytes) != extra.digest {
             return Err(unusable(io::Error::other("the artifact store has another file under its digest")));
         }
