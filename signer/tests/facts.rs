@@ -183,7 +183,7 @@ impl Case {
         member.rpms = rpms;
         for snapshot in [&mut self.snapshot, &mut self.tested] {
             snapshot.members = vec![member.clone()];
-            snapshot.content = content_digest(&snapshot.members);
+            snapshot.content = content_digest(&snapshot.members, None);
         }
         for result in &mut self.results {
             result.content = self.snapshot.content.clone();
