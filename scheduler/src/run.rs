@@ -16,7 +16,7 @@ use crate::{Config, Outbox, Parts, Ticked, Told, tick};
 
 /// However many nudges come in, a tick is not begun sooner than this after the end of the last: one that waits a moment
 /// finds the work of many nudges at once. A nudge that comes later is followed at once.
-const BREATH: Duration = Duration::from_millis(5);
+const BREATH: Duration = Duration::from_millis(2);
 /// Between two looks at what the bus has set aside.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
