@@ -77,20 +77,11 @@ pub(crate) async fn work(tools: Arc<Tools>, delivery: Delivery, interrupts: Inte
     let span = tracing::info_span!("attempt", job = %key.job, turn = key.turn, builder = tools.name);
     let beating =
         tokio::spawn(beat::keep(client.clone(), interrupts.clone(), lease).instrument(span.clone()));
-    let (outcome, workspace) = attempt(&tools, &client, offer, &interrupts).instrument(span).await;
-    let report = async {
-        match outcome {
-            Some(outcome) => client.finish(&outcome).await.map(|()| outcome),
-            None => Err(ClientError::Lost),
-        }
+    let outcome = attempt(&tools, &client, offer, &interrupts).instrument(span).await;
+    let reported = match outcome {
+        Some(outcome) => client.finish(&outcome).await.map(|()| outcome),
+        None => Err(ClientError::Lost),
     };
-    // The disk takes its time, and nobody waits for what is removed.
-    let cleared = async {
-        if let Some(workspace) = workspace {
-            workspace.remove().await;
-        }
-    };
-    let (reported, ()) = tokio::join!(report, cleared);
     beating.abort();
     match reported {
         Ok(outcome) => {
@@ -117,18 +108,17 @@ async fn claim(
     }
 }
 
-/// Does the work, delivers the logs and removes containers. Gives what to report, `None` if there is nobody to report to, and the
-/// directory that is not needed any more.
+/// Does the work, delivers the logs and cleans up; `None` if there is nobody to report to.
 async fn attempt(
     tools: &Tools,
     client: &AttemptClient,
     offer: Offer,
     interrupts: &Interrupts,
-) -> (Option<Outcome>, Option<Workspace>) {
+) -> Option<Outcome> {
     let owner = Owner { builder: tools.name.clone(), job: offer.job, turn: offer.turn };
     let workspace = match Workspace::create(&tools.work).or_farm("make a workspace") {
         Ok(workspace) => workspace,
-        Err(halt) => return (conclude(Err(halt), interrupts), None),
+        Err(halt) => return conclude(Err(halt), interrupts),
     };
     let mut logs = Logs::new(workspace.logs(), client.clone());
     let worked = noted(tools, client, offer, interrupts, &workspace, &mut logs, &owner).await;
@@ -136,8 +126,9 @@ async fn attempt(
         tracing::error!(%error, "containers or images may be left over");
     }
     let delivered = logs.delivered().await.map_err(Halt::from);
+    workspace.remove().await;
     // A log that is not there explains nothing: then a success is not one, but a failure stays the one it is.
-    (conclude(worked.and(delivered), interrupts), Some(workspace))
+    conclude(worked.and(delivered), interrupts)
 }
 
 /// Does the work and keeps the journal of it. Every log is closed when this returns.

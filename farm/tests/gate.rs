@@ -12,7 +12,7 @@ use farm::gate::{
     Waiver, WaiverScope, decide, environment, is_much_smaller, requirements,
 };
 use farm::ids::{BuildId, SnapshotId};
-use farm::promotion::{Approval, Course, Promotion, PromotionState};
+use farm::promotion::{Approval, Brings, Course, Promotion, PromotionState};
 use farm::recipe::{RepoOrigin, RepoSource};
 use farm::sig::{Project, Stage};
 use farm::snapshot::Snapshot;
@@ -542,6 +542,13 @@ fn a_repo_that_would_hold_much_less_was_meant_to() {
             }
         })
     };
+    let of_files = || {
+        let mut case = Case::testing();
+        let brings = Brings { repo: "metadata/demo".into(), commit: "a".repeat(40) };
+        (case.promotion.builds, case.promotion.nvrs) = (Vec::new(), Vec::new());
+        case.promotion.brings = Some(brings);
+        case
+    };
     for (case, how) in [
         // Also what the gate has opened by itself, which nobody was asked about.
         (
@@ -549,6 +556,7 @@ fn a_repo_that_would_hold_much_less_was_meant_to() {
             "if that is meant: `grange promote --to release hello-2.10-1.el9s --confirm`",
         ),
         (Case::testing, "if that is meant: `grange promote --to testing hello-2.10-1.el9s --confirm`"),
+        (of_files, "if that is meant: `grange promote --to testing hello-2.9-1.el9s --confirm`"),
         (Case::back, "if that is meant: ask again with --confirm"),
     ] {
         refused(shrunk(false, case()), &format!("would have 2 packages instead of 4; {how}"));

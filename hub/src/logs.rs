@@ -73,7 +73,11 @@ fn append_now(path: &Path, offset: u64, bytes: &[u8], max: u64) -> io::Result<Ap
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = File::options().create(true).append(true).open(path)?;
+    // A log begins at its beginning: who is not let begin another has no other way to one.
+    let mut file = match File::options().create(offset == 0).append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Appended::Elsewhere(0)),
+        opened => opened?,
+    };
     // The same piece may come twice at once, to two processes even, when the first answer is late.
     file.lock()?;
     let size = file.metadata()?.len();
@@ -211,6 +215,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1/build.log");
         let put = |offset, text: &str| append(path.clone(), offset, text.as_bytes().to_vec(), 10);
+        assert_eq!(put(1, "hello").await.unwrap(), Appended::Elsewhere(0));
+        assert!(!path.exists(), "a log that does not begin at its beginning is not begun");
         assert_eq!(put(0, "hello").await.unwrap(), Appended::Yes(5));
         assert_eq!(put(0, "hello").await.unwrap(), Appended::Elsewhere(5));
         assert_eq!(put(9, "hello").await.unwrap(), Appended::Elsewhere(5));

@@ -87,8 +87,14 @@ fn against_the_set(question: &Question<'_>) -> Vec<String> {
     if is_much_smaller(before, after) && !promotion.confirmed {
         // The gate's own promotions, too, are asked for again by a person: nobody else can mean it.
         let meant = Promotion { confirmed: true, ..promotion.clone() };
-        let how =
-            meant.again().map_or_else(|| "ask again with --confirm".to_owned(), |call| format!("`{call}`"));
+        let how = match (meant.again(), snapshot.members.first()) {
+            (Some(call), _) => format!("`{call}`"),
+            // What brings files alone is asked for by naming a build that is shown already.
+            (None, Some(shown)) if promotion.brings.is_some() => {
+                format!("`grange promote --to {} {} --confirm`", promotion.to, shown.nvr)
+            }
+            (None, _) => "ask again with --confirm".to_owned(),
+        };
         against.push(format!(
             "{} would have {after} packages instead of {before}; if that is meant: {how}",
             snapshot.tag

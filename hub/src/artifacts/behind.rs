@@ -3,7 +3,7 @@
 //! What is stored is in the bucket before its caller hears of it; so what the ledger names is there, and a hub that has lost
 //! its disk goes on. What comes back is hashed before it is used.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -171,32 +171,43 @@ impl Artifacts {
         Ok(behind.bucket.put(&key(digest), &self.path(digest)).await?)
     }
 
-    /// Removes an artifact that was last stored at least `fresh` ago; says whether it did. The caller knows that nothing in
-    /// the ledger names it.
+    /// Was the artifact last stored at least `fresh` ago, here and in the bucket?
     ///
     /// # Errors
-    /// When the disk or the bucket refuses.
+    /// When the bucket refuses.
+    pub async fn is_stale(&self, digest: &Digest, fresh: Duration) -> Result<bool, ArtifactError> {
+        if self.age(digest).is_some_and(|age| age < fresh) {
+            return Ok(false);
+        }
+        let Some(behind) = &self.behind else { return Ok(true) };
+        let there = behind.bucket.look(&key(digest)).await?;
+        Ok(there.is_none_or(|object| object.age(crate::state::now()) >= fresh))
+    }
+
+    /// Removes an artifact that was last stored at least `fresh` ago; says whether it did. The caller knows that nothing in
+    /// the ledger names it. One whose neighbour is just being stored stays for now.
+    ///
+    /// # Errors
+    /// When the disk or the bucket refuses, or the bucket takes too long.
     pub async fn remove_stale(&self, digest: &Digest, fresh: Duration) -> Result<bool, ArtifactError> {
         let Some(behind) = &self.behind else {
             let (store, digest) = (self.clone(), digest.clone());
             return Ok(blocking(move || store.remove_stale_here(&digest, fresh)).await?);
         };
-        let _lock = self.shard(digest, Use::Remove).await?;
-        if self.age(digest).is_some_and(|age| age < fresh) {
-            return Ok(false);
-        }
+        let Some(_lock) = self.shard(digest, Use::Remove).await? else { return Ok(false) };
         let removal = async {
-            let key = key(digest);
-            match behind.bucket.look(&key).await? {
-                Some(object) if object.age(crate::state::now()) < fresh => return Ok(false),
-                Some(_) => behind.bucket.remove(&key).await?,
-                None => {}
+            if !self.is_stale(digest, fresh).await? {
+                return Ok(false);
             }
-            self.remove(digest)?;
+            behind.bucket.remove(&key(digest)).await?;
+            // What is stored again just now stays here: who stores it waits for the lock, and then brings it into the bucket.
+            let (store, digest) = (self.clone(), digest.clone());
+            blocking(move || store.remove_stale_here(&digest, fresh)).await?;
             Ok(true)
         };
-        // One that takes too long is tried again with the next sweep.
-        tokio::time::timeout(REMOVAL, removal).await.unwrap_or(Ok(false))
+        // It is tried again with the next sweep.
+        let slow = || behind.bucket.cut_off(&key(digest), std::io::ErrorKind::TimedOut.into()).into();
+        tokio::time::timeout(REMOVAL, removal).await.unwrap_or_else(|_elapsed| Err(slow()))
     }
 
     /// Removes from the disk what was used longest ago and the bucket has, until the rest fits; gives the number of files.
@@ -239,18 +250,24 @@ impl Artifacts {
         blocking(move || store.on_disk()).await
     }
 
-    /// Held while something of one folder of the store is put into the bucket or removed from it.
-    async fn shard(&self, digest: &Digest, use_: Use) -> Result<File, FileError> {
-        let dir = self.root.join(&digest.as_str()[..2]);
+    /// Held while something of one folder of the store is put into the bucket or removed from it. Who removes does not wait for
+    /// who stores, which may take long: `None` then. A file of its own, because a network's file system may keep the lock of
+    /// a folder, or of what is not open for writing, from other machines.
+    async fn shard(&self, digest: &Digest, use_: Use) -> Result<Option<File>, FileError> {
+        let locks = self.root.join("locks");
+        let path = locks.join(&digest.as_str()[..2]);
         blocking(move || {
-            ensure_dir(&dir)?;
-            let file = File::open(&dir).at("open", &dir)?;
+            ensure_dir(&locks)?;
+            let file = File::options().create(true).append(true).read(true).open(&path).at("open", &path)?;
             match use_ {
-                Use::Store => file.lock_shared(),
-                Use::Remove => file.lock(),
+                Use::Store => file.lock_shared().at("lock", &path)?,
+                Use::Remove => match file.try_lock() {
+                    Ok(()) => {}
+                    Err(TryLockError::WouldBlock) => return Ok(None),
+                    Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
+                },
             }
-            .at("lock", &dir)?;
-            Ok(file)
+            Ok(Some(file))
         })
         .await
     }

@@ -33,11 +33,15 @@ pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
             if let Err(problem) = prune(hub).await {
                 super::log("old snapshots", &problem);
             }
-            if let Err(problem) = keep_store(hub).await {
-                super::log("what is stored", &problem);
+            // Each by itself: what users miss is put back whatever hinders the rest.
+            if let Err(problem) = shelf::mend(hub).await {
+                super::log("what users fetch", &problem);
             }
-            if let Err(problem) = mind_bucket(hub).await {
+            if let Err(problem) = bring_all(hub).await {
                 super::log("the bucket", &problem);
+            }
+            if let Err(problem) = remove_unneeded(hub).await {
+                super::log("what is stored", &problem);
             }
         }
         tokio::select! {
@@ -62,14 +66,17 @@ pub(super) async fn expire(hub: &Hub) -> Answer<()> {
     Ok(())
 }
 
-/// Removes from the store, and from where users fetch it, what nothing in the ledger needs, and puts there what is missing.
-async fn keep_store(hub: &Hub) -> Answer<()> {
+/// Removes from the store, and from where users fetch it, what nothing in the ledger needs; and from the disk what it has too much
+/// of. Nothing is removed, not even what the bucket has as well, while the bucket is another data folder's: that one removes from
+/// it what its own ledger does not know.
+async fn remove_unneeded(hub: &Hub) -> Answer<()> {
     if let Some(shelf) = &hub.shelf {
         shelf.must_be_ours().await.context("nothing is removed")?;
     }
+    let trimmed = trim(hub).await;
     sweep_blobs(hub, FRESH).await?;
     shelf::prune(hub).await?;
-    shelf::mend(hub).await
+    trimmed
 }
 
 /// Removes blobs nothing in the ledger needs: what expired, and what was stored for something that then came to nothing.
@@ -77,6 +84,10 @@ async fn keep_store(hub: &Hub) -> Answer<()> {
 pub(super) async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
     for digest in hub.artifacts.list().await.context("cannot list what is stored")? {
         if hub.db.glance().await?.is_held(&digest).await? {
+            continue;
+        }
+        // The ledger waits while something is removed, so what must stay is found out before.
+        if !hub.artifacts.is_stale(&digest, fresh).await.context("cannot look at what is stored")? {
             continue;
         }
         // Once more where nobody can note it meanwhile.
@@ -89,14 +100,18 @@ pub(super) async fn sweep_blobs(hub: &Hub, fresh: Duration) -> Answer<()> {
     Ok(())
 }
 
-/// Brings into the bucket, if there is one, what only the disk has and the ledger needs; and removes from the disk what it has
-/// too much of.
-async fn mind_bucket(hub: &Hub) -> Answer<()> {
+/// Brings into the bucket, if there is one, what only the disk has and the ledger needs.
+async fn bring_all(hub: &Hub) -> Answer<()> {
     for digest in hub.artifacts.only_here().await.context("cannot compare disk and bucket")? {
-        if hub.db.read().await?.is_held(&digest).await? {
+        if hub.db.glance().await?.is_held(&digest).await? {
             hub.artifacts.secure(&digest).await.context("cannot bring into the bucket what the disk has")?;
         }
     }
+    Ok(())
+}
+
+/// Removes from the disk what it has too much of and the bucket has as well.
+async fn trim(hub: &Hub) -> Answer<()> {
     let removed =
         hub.artifacts.trim(FRESH).await.context("cannot remove from the disk what the bucket has")?;
     if removed > 0 {

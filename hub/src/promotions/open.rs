@@ -14,7 +14,7 @@ use farm::sig::{Community, Project, Role, Stage};
 use farm::snapshot::{Member, Snapshot};
 
 use super::{Opened, refusal, stack};
-use crate::extras;
+use crate::extras::{self, Unfit};
 use crate::problem::{Answer, Problem};
 use crate::state::{Hub, require_role};
 
@@ -41,6 +41,7 @@ pub(super) struct Set {
 /// that the person may not.
 pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opened> {
     check(&new)?;
+    let beside = beside_now(hub, person, &new).await?;
     let mut tx = hub.db.write().await?;
     let named = named(&mut tx, &new.nvrs).await?;
     let target = target_of(&named, new.target.as_deref())?;
@@ -61,7 +62,7 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     let unsettled = tx.unsettled_of(&target).await?;
     may_enter(&mut tx, project, new.to, &set).await?;
     may_leave(&tag, &set, live.as_ref(), new.to, &unsettled)?;
-    is_something_new(hub, project, &set, live.as_ref(), new.to, &unsettled).await?;
+    is_something_new(hub, project, &set, live.as_ref(), new.to, &unsettled, beside)?;
     is_meant(hub, project, new.to, &set, live.as_ref(), new.confirm)?;
     let now = hub.now();
     let approvals = if is_manager && new.to == Stage::Release {
@@ -103,6 +104,19 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     tracing::info!(promotion = %promotion.id, by = person.name, to = %promotion.to, what = promotion.what(), "a promotion was opened");
     hub.hurry().await;
     Ok(Opened { id: promotion.id, warnings })
+}
+
+/// What the project that is asked about publishes beside its packages now. Found out before anything is decided: the ledger must
+/// not wait for git and the store.
+async fn beside_now(hub: &Hub, person: &Person, new: &NewPromotion) -> Answer<Result<Option<Extras>, Unfit>> {
+    let mut look = hub.db.glance().await?;
+    let named = named(&mut look, &new.nvrs).await?;
+    let target = target_of(&named, new.target.as_deref())?;
+    let community = look.community().await?;
+    drop(look);
+    let project = community.target(&target).ok_or_else(|| unknown_target(&target))?;
+    may_open(&community, person, project)?;
+    extras::read(hub, project).await
 }
 
 /// What can be seen to be wrong without the ledger.
@@ -251,13 +265,14 @@ fn may_leave(
 
 /// Neither what the repo shows already nor what is on its way already. What it shows already is something new where other files
 /// stand beside the packages than would.
-async fn is_something_new(
+fn is_something_new(
     hub: &Hub,
     project: &Project,
     set: &Set,
     live: Option<&Snapshot>,
     to: Stage,
     unsettled: &[Promotion],
+    beside: Result<Option<Extras>, Unfit>,
 ) -> Answer<()> {
     let ids: Vec<BuildId> = set.builds.iter().map(|build| build.id).collect();
     let same = |known: &&Promotion| {
@@ -270,7 +285,7 @@ async fn is_something_new(
         ));
     }
     let is_shown = set.remove.is_empty() && ids.iter().all(|id| has(live, *id));
-    if is_shown && same_files(live, extras::read(hub, project).await??.as_ref()) {
+    if is_shown && same_files(live, beside?.as_ref()) {
         let tag = project.tag(to);
         let (what, are) = match set.builds.as_slice() {
             [one] => (one.nvr.to_string(), "is"),
