@@ -193,7 +193,7 @@ async fn a_bucket_that_goes_away_in_the_middle_stops_nothing_but_that_and_it_goe
     let known = snapshots_in(&kept.server);
 
     farm.closed(farm.build(&hello("2"))).await;
-    line.turns(Weather::Slow { delay: Duration::from_millis(20), rate: 1 << 20 });
+    line.turns(Weather::Slow { delay: Duration::from_millis(150), rate: 1 << 20 });
     farm.until("the new snapshot is on its way", || async {
         (snapshots_in(&kept.server).len() > known.len()).then_some(())
     })
