@@ -98,3 +98,9 @@ pub fn at(repo: &str, commit: &str) -> String {
 pub fn files(extras: Option<&Extras>) -> &[Extra] {
     extras.map(|extras| extras.files.as_slice()).unwrap_or_default()
 }
+
+/// Are these the same files, whichever commit they are of?
+#[must_use]
+pub fn same_files(one: Option<&Extras>, other: Option<&Extras>) -> bool {
+    files(one) == files(other)
+}

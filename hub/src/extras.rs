@@ -49,9 +49,8 @@ pub(crate) async fn head(hub: &Hub, from: &RepoBranch) -> Result<Option<String>,
 /// # Errors
 /// When the disk fails.
 pub(crate) async fn read(hub: &Hub, project: &Project) -> Answer<Result<Option<Extras>, Unfit>> {
-    let Some(from) = project.metadata.clone() else { return Ok(Ok(None)) };
-    let path = own_path(hub, &from.repo);
-    let (commit, found) = match blocking(move || read_head(&path, &from)).await {
+    let Some(from) = &project.metadata else { return Ok(Ok(None)) };
+    let (commit, found) = match at_head(hub, from).await {
         Ok(None) => return Ok(Ok(None)),
         Ok(Some(found)) => found,
         Err(unfit) => return Ok(Err(unfit)),
@@ -61,15 +60,18 @@ pub(crate) async fn read(hub: &Hub, project: &Project) -> Answer<Result<Option<E
         let stored = hub.artifacts.put_bytes(&bytes).await.context("cannot store a file of a SIG")?;
         files.push(Extra { kind, digest: stored.digest, size: stored.size });
     }
-    let repo = project.metadata.as_ref().map(|from| from.repo.clone()).unwrap_or_default();
-    Ok(Ok(Some(Extras { repo, commit, files })))
+    Ok(Ok(Some(Extras { repo: from.repo.clone(), commit, files })))
 }
 
 /// What is wrong with the head of a branch, for who has just pushed it.
 pub(crate) async fn judge(hub: &Hub, from: &RepoBranch) -> Result<Vec<ExtraKind>, Unfit> {
-    let (path, from) = (own_path(hub, &from.repo), from.clone());
-    let read = blocking(move || read_head(&path, &from)).await?;
+    let read = at_head(hub, from).await?;
     Ok(read.map(|(_, files)| files.into_iter().map(|(kind, _)| kind).collect()).unwrap_or_default())
+}
+
+async fn at_head(hub: &Hub, from: &RepoBranch) -> Result<Option<(String, Files)>, Unfit> {
+    let (path, from) = (own_path(hub, &from.repo), from.clone());
+    blocking(move || read_head(&path, &from)).await
 }
 
 fn open(path: &Path, from: &RepoBranch) -> Result<Option<(DistGit, String)>, Unfit> {

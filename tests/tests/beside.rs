@@ -317,11 +317,12 @@ fn dnf(repo: &str, place: &Path, words: &[&str]) -> String {
     std::fs::create_dir_all(&repos).unwrap();
     std::fs::write(repos.join("farm.repo"), repo).unwrap();
     let conf = place.join("dnf.conf");
-    let main = "[main]\ngpgcheck=1\nrepo_gpgcheck=1\nplugins=0\nretries=1\nmetadata_expire=0\n";
+    let main = "[main]\ngpgcheck=1\nrepo_gpgcheck=1\nplugins=0\nretries=1\n";
     std::fs::write(&conf, format!("{main}module_platform_id=platform:el9\n")).unwrap();
     let shown = |path: &Path| path.display().to_string();
     let output: Output = Command::new("dnf")
-        .args(["-y", "--noplugins", "--releasever=9", "--forcearch=x86_64", "-c", &shown(&conf)])
+        // People wait until what they have is some hours old; here it looks at once.
+        .args(["-y", "--refresh", "--noplugins", "--releasever=9", "--forcearch=x86_64", "-c", &shown(&conf)])
         .arg(format!("--installroot={}", shown(&root)))
         .arg(format!("--setopt=reposdir={}", shown(&repos)))
         .arg(format!("--setopt=cachedir={}", shown(&place.join("cache"))))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use farm::extras::{Extras, files};
+use farm::extras::same_files;
 use farm::ids::SnapshotId;
 use farm::ledger::{PromotionFilter, Tx};
 use farm::promotion::{Brings, Course, Promotion, PromotionState};
@@ -13,7 +13,7 @@ use super::Progress;
 use super::import::GATE;
 use super::trouble::{Subject, step_one};
 use crate::extras;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::state::Hub;
 
 /// The newest promotions, and the newest contents, among which the commit is looked for.
@@ -54,9 +54,9 @@ pub(super) async fn step_all(hub: &Hub, seen: &mut Seen) -> Answer<Progress> {
 /// Looks at one project: is anything to be composed because of it?
 async fn step(hub: &Hub, project: &Project, from: &RepoBranch, seen: &mut Seen) -> Answer<Progress> {
     let Some(head) = extras::head(hub, from).await? else { return Ok(Progress::None) };
-    let candidate = follow(hub, project, &head, seen).await?;
-    let testing = bring(hub, project, from, &head, seen).await?;
-    Ok(if candidate == Progress::Made { candidate } else { testing })
+    let mut progress = follow(hub, project, &head, seen).await?;
+    progress |= bring(hub, project, from, &head, seen).await?;
+    Ok(progress)
 }
 
 /// Has candidate composed anew when it shows other files than the head has.
@@ -74,7 +74,7 @@ async fn follow(hub: &Hub, project: &Project, head: &str, seen: &mut Seen) -> An
     }
     // Of a head that is no good candidate shows what it did: builds must not wait for it to be mended.
     let wanted =
-        extras::read(hub, project).await?.is_ok_and(|wanted| differs(wanted.as_ref(), shown.as_ref()));
+        extras::read(hub, project).await?.is_ok_and(|wanted| !same_files(wanted.as_ref(), shown.as_ref()));
     if !wanted {
         seen.note(tag, head, live);
         return Ok(Progress::None);
@@ -84,10 +84,6 @@ async fn follow(hub: &Hub, project: &Project, head: &str, seen: &mut Seen) -> An
     tx.commit().await?;
     tracing::info!(repo = tag, head, "the files beside its packages have changed");
     Ok(Progress::Made)
-}
-
-fn differs(one: Option<&Extras>, other: Option<&Extras>) -> bool {
-    files(one) != files(other)
 }
 
 /// Opens a promotion to testing when that shows other files than the head has, and nothing on its way will bring them.
@@ -110,13 +106,9 @@ async fn bring(
         || was_brought(&mut tx, project, &tag, head).await?;
     drop(tx);
     // One that is no good is opened too: it says what is wrong to whoever asks, and goes on when that is mended.
-    let is_new = || async {
-        Ok::<_, Problem>(match extras::read(hub, project).await? {
-            Ok(wanted) => differs(wanted.as_ref(), shown.as_ref()),
-            Err(_) => true,
-        })
-    };
-    if is_known || !is_new().await? {
+    if is_known
+        || extras::read(hub, project).await?.is_ok_and(|wanted| same_files(wanted.as_ref(), shown.as_ref()))
+    {
         seen.note(tag, head, live);
         return Ok(Progress::None);
     }

@@ -32,8 +32,7 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let mut round = Round::default();
     for id in movable {
         match step(hub, id, &mut round).await {
-            Ok(Progress::Made) => progress = Progress::Made,
-            Ok(Progress::None) => {}
+            Ok(made) => progress |= made,
             Err(problem) => {
                 tracing::info_span!("keeper", request = %id).in_scope(|| super::log("a request", &problem))
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use farm::api::NewPromotion;
 use farm::build::Build;
-use farm::extras::{Extras, files};
+use farm::extras::{Extras, same_files};
 use farm::gate::is_much_smaller;
 use farm::ids::{BuildId, SnapshotId};
 use farm::ledger::{Person, Tx};
@@ -285,7 +285,8 @@ fn is_something_new(
         ));
     }
     let is_shown = set.remove.is_empty() && ids.iter().all(|id| has(live, *id));
-    if is_shown && same_files(live, beside?.as_ref()) {
+    let stands = live.and_then(|live| live.extras.as_ref());
+    if is_shown && same_files(stands, beside?.as_ref()) {
         let tag = project.tag(to);
         let (what, are) = match set.builds.as_slice() {
             [one] => (one.nvr.to_string(), "is"),
@@ -297,10 +298,6 @@ fn is_something_new(
         ));
     }
     Ok(())
-}
-
-fn same_files(live: Option<&Snapshot>, wanted: Option<&Extras>) -> bool {
-    files(live.and_then(|live| live.extras.as_ref())) == files(wanted)
 }
 
 /// A repo that would be emptied, or lose much, was meant to. The gate asks the same when the repo is moved.
