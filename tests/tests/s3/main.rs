@@ -6,6 +6,7 @@ mod faults;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cli::verify::{self, Keys, Place, Violation};
@@ -15,7 +16,7 @@ use hub::artifacts::{ArtifactError, Artifacts, key};
 use hub::bucket::{Bucket, S3};
 use serde_json::json;
 use tempfile::TempDir;
-use tests::{Behaviour, Farm, Options, Package, Proxy, S3Server, Weather};
+use tests::{Behaviour, Farm, Fault, FaultyLine, Options, Package, S3Server};
 
 const TESTING: &str = "demo9s-hello-2-testing";
 const NEVER: Duration = Duration::from_secs(3600);
@@ -184,7 +185,7 @@ async fn from_push_to_users_through_the_bucket_and_a_disk_that_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_goes_away_in_the_middle_stops_nothing_but_that_and_it_goes_on() {
     let Some(mut kept) = Kept::new().await else { return };
-    let line = Proxy::to(&[kept.server.address]).await;
+    let line = FaultyLine::to(kept.server.address).await;
     let farm = Farm::bare(kept.options(kept.server.config(Some(line.address)))).await;
     farm.apply_demo().await;
     publish(&farm, "1").await;
@@ -192,21 +193,28 @@ async fn a_bucket_that_goes_away_in_the_middle_stops_nothing_but_that_and_it_goe
     let before = live();
     let known = snapshots_in(&kept.server);
 
+    // One object of the new snapshot arrives, and none after it, until there is nobody to take any.
+    let taken = AtomicUsize::new(0);
+    line.does(move |asked| {
+        let is_of_it = asked.method == "PUT" && asked.path.contains("/public/snap/");
+        let is_late = is_of_it && taken.fetch_add(1, Ordering::SeqCst) > 0;
+        if is_late { Fault::Refused(503) } else { Fault::None }
+    });
     farm.closed(farm.build(&hello("2"))).await;
-    line.turns(Weather::Slow { delay: Duration::from_millis(150), rate: 1 << 20 });
     farm.until("the new snapshot is on its way", || async {
         (snapshots_in(&kept.server).len() > known.len()).then_some(())
     })
     .await;
     kept.server.kill();
-    line.turns(Weather::Fair);
+    line.is_well();
     let whom = line.address.to_string();
     let id = farm
         .until("the hub says what it could not do, and where", || async {
             let id =
                 farm.db.read().await.unwrap().unsettled_promotions().await.unwrap().into_iter().next()?;
             let said = farm.promotion(id).await.sentence;
-            (said.contains("is not where users fetch it") && said.contains(&whom)).then_some(id)
+            let is_gone = said.contains(&whom) && !said.contains("503");
+            (is_gone && said.contains("is not where users fetch it")).then_some(id)
         })
         .await;
     assert_eq!(live(), before, "users are shown what they were shown");
