@@ -53,13 +53,30 @@ const SYNCED_AT_ONCE: usize = 8;
 /// Between two looks whether a lock is free.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
 
+/// How a lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// By nobody else.
+    Alone,
+    /// By others too who hold it so.
+    Together,
+}
+
 /// Waits for the lock of a file, which is made when there is none, but no longer than `patience`: who holds it may hang.
 /// `None` when it was not to be had within that time.
-pub(crate) async fn lock_file(path: &Path, patience: Duration) -> Result<Option<FileLock>, FileError> {
+pub(crate) async fn lock_file(
+    path: &Path,
+    held: Held,
+    patience: Duration,
+) -> Result<Option<FileLock>, FileError> {
     let file = File::create(path).at("open the lock", path)?;
     let begun = Instant::now();
     loop {
-        match file.try_lock() {
+        let locked = match held {
+            Held::Alone => file.try_lock(),
+            Held::Together => file.try_lock_shared(),
+        };
+        match locked {
             Ok(()) => return Ok(Some(FileLock(file))),
             Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return Ok(None),
             Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_LOOK).await,
@@ -240,11 +257,27 @@ mod tests {
     async fn a_lock_is_not_waited_for_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let held = lock_file(&path, Duration::ZERO).await.unwrap();
+        let lock = |held, patience| lock_file(&path, held, patience);
+        let held = lock(Held::Alone, Duration::ZERO).await.unwrap();
         assert!(held.is_some());
-        assert!(lock_file(&path, LOCK_LOOK * 2).await.unwrap().is_none(), "who holds it hangs");
-        let (waits, ()) = tokio::join!(lock_file(&path, Duration::from_secs(60)), async { drop(held) });
+        for other in [Held::Alone, Held::Together] {
+            assert!(lock(other, LOCK_LOOK * 2).await.unwrap().is_none(), "who holds it hangs");
+        }
+        let (waits, ()) = tokio::join!(lock(Held::Alone, Duration::from_secs(60)), async { drop(held) });
         assert!(waits.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn some_hold_a_lock_together_and_keep_out_who_wants_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = |held| lock_file(&path, held, Duration::ZERO);
+        let (one, other) = (lock(Held::Together).await.unwrap(), lock(Held::Together).await.unwrap());
+        assert!(one.is_some() && other.is_some());
+        drop(one);
+        assert!(lock(Held::Alone).await.unwrap().is_none());
+        drop(other);
+        assert!(lock(Held::Alone).await.unwrap().is_some());
     }
 
     #[test]

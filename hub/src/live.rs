@@ -1,6 +1,7 @@
 //! What is live: what of it does not work any more, and what works on what.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use farm::api::RedView;
 use farm::gate::Requirement;
@@ -114,7 +115,7 @@ pub async fn matrix(hub: &Hub, sig: &str, project: &str, stage: Stage) -> Answer
 struct Known<'a> {
     hub: &'a Hub,
     project: &'a Project,
-    live: Option<Snapshot>,
+    live: Option<Arc<Snapshot>>,
     results: Vec<farm::gate::TestResult>,
     surroundings: BTreeMap<farm::digest::Digest, (farm::recheck::Surroundings, farm::stamp::Stamp)>,
     present: BTreeMap<farm::arch::Arch, farm::digest::Digest>,
@@ -170,7 +171,7 @@ impl<'a> Known<'a> {
     fn facts(&self) -> Facts<'_> {
         Facts {
             project: self.project,
-            live: self.live.as_ref(),
+            live: self.live.as_deref(),
             results: &self.results,
             surroundings: &self.surroundings,
             present: &self.present,

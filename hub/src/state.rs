@@ -19,7 +19,7 @@ use crate::artifacts::Artifacts;
 use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::external::Outside;
-use crate::files::{FileLock, lock_file};
+use crate::files::{FileLock, Held, lock_file};
 use crate::keeper::Troubles;
 use crate::problem::{Answer, Problem};
 use crate::repos::compose;
@@ -210,12 +210,24 @@ impl Hub {
     /// # Errors
     /// When the disk refuses, or another does not let go in time.
     pub(crate) async fn alone_at(&self, what: &'static str) -> Answer<FileLock> {
+        self.at(what, Held::Alone).await
+    }
+
+    /// The same for something that several may do at once, but nobody while another is [alone at](Self::alone_at) it.
+    ///
+    /// # Errors
+    /// As [`Self::alone_at`].
+    pub(crate) async fn together_at(&self, what: &'static str) -> Answer<FileLock> {
+        self.at(what, Held::Together).await
+    }
+
+    async fn at(&self, what: &'static str, held: Held) -> Answer<FileLock> {
         let patience = if self.hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(what) {
             Duration::ZERO
         } else {
             LOCK_PATIENCE
         };
-        let lock = lock_file(&self.config.data.join("turns").join(what), patience).await;
+        let lock = lock_file(&self.config.data.join("turns").join(what), held, patience).await;
         let lock = lock.map_err(|error| Problem::Internal(error.into()))?;
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         match lock {

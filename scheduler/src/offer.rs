@@ -134,7 +134,8 @@ struct Floor {
 
 impl Floor {
     async fn survey(parts: &Parts, config: &Config, now: Stamp) -> farm::ledger::Result<Floor> {
-        let mut tx = parts.db.read().await?;
+        // What it reads need not fit together: each offer counts again.
+        let mut tx = parts.db.glance().await?;
         let held = tx.holdings().await?;
         let rooms: Vec<Room> = tx
             .builders()

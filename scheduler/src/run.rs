@@ -1,5 +1,5 @@
-//! The scheduler's two loops: a tick now and then, and whenever somebody says that there is something to do; and the
-//! outbox.
+//! The scheduler's two loops: a tick now and then, with offers in between whenever somebody says that there is something to do;
+//! and the outbox.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use farm::stamp::Stamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::tick::fill;
 use crate::trouble::Trouble;
 use crate::{Config, Outbox, Parts, Ticked, Told, tick};
 
@@ -62,13 +63,19 @@ async fn keep_counting(parts: &Parts, mut stop: watch::Receiver<bool>) {
 async fn keep_ticking(parts: &Parts, config: &Config, mut stop: watch::Receiver<bool>) {
     let mut trouble = Trouble::none_with("the scheduler's tick");
     let mut unreadable = BTreeMap::new();
+    let scan = Duration::from_millis(config.tick_ms);
+    let mut next_whole = Instant::now();
     loop {
-        if let Some(ticked) = trouble.note(tick_now(parts, config).await) {
-            tell(ticked, &mut unreadable);
+        let is_whole = Instant::now() >= next_whole;
+        if is_whole {
+            next_whole = Instant::now() + scan;
+        }
+        if let Some(ticked) = trouble.note(tick_now(parts, config, is_whole).await) {
+            tell(ticked, is_whole, &mut unreadable);
         }
         tokio::select! {
             _true_or_gone = stop.wait_for(|stop| *stop) => return,
-            () = rest(parts, config, &trouble) => {}
+            () = rest(parts, next_whole, trouble.pause(scan)) => {}
         }
     }
 }
@@ -98,21 +105,25 @@ async fn keep_telling(parts: &Parts, config: &Config, mut stop: watch::Receiver<
     }
 }
 
-async fn tick_now(parts: &Parts, config: &Config) -> anyhow::Result<Ticked> {
+async fn tick_now(parts: &Parts, config: &Config, is_whole: bool) -> anyhow::Result<Ticked> {
     let mut tickets = Tickets::fresh()?;
-    tick(parts, config, now(), &mut || tickets.next()).await
+    let mut secrets = || tickets.next();
+    match is_whole {
+        true => tick(parts, config, now(), &mut secrets).await,
+        false => fill(parts, config, now(), &mut secrets).await,
+    }
 }
 
-/// Waits until there may be something to do.
-async fn rest(parts: &Parts, config: &Config, trouble: &Trouble) {
-    let scan = Duration::from_millis(config.tick_ms);
-    match trouble.pause(scan) {
+/// Waits until there may be something to do: a nudge comes, or the next whole look is due. After trouble it waits as long as that
+/// says.
+async fn rest(parts: &Parts, next_whole: Instant, pause: Option<Duration>) {
+    match pause {
         // No nudge makes a database come back.
         Some(pause) => sleep(pause).await,
         None => {
             let earliest = Instant::now() + BREATH;
             tokio::select! {
-                () = sleep(scan) => {}
+                () = sleep_until(next_whole) => {}
                 () = parts.bus.nudged() => {}
             }
             sleep_until(earliest).await;
@@ -121,13 +132,16 @@ async fn rest(parts: &Parts, config: &Config, trouble: &Trouble) {
 }
 
 /// Tells of unreadable jobs once, not at each tick.
-fn tell(ticked: Ticked, told: &mut BTreeMap<JobId, String>) {
+fn tell(ticked: Ticked, is_whole: bool, told: &mut BTreeMap<JobId, String>) {
     for (job, error) in &ticked.unreadable {
         if !told.contains_key(job) {
             tracing::error!(%job, error, "a job is passed over because its row is unreadable");
         }
     }
-    *told = ticked.unreadable;
+    if is_whole {
+        told.clear();
+    }
+    told.extend(ticked.unreadable);
 }
 
 /// Secrets for one tick's offers: digests of a key that only this tick knows and a number. Who learns one of them

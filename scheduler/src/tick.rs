@@ -46,6 +46,21 @@ pub async fn tick(
     lapsed.and(recalled).and(offered).map(|()| ticked)
 }
 
+/// Offers jobs to free slots, and does nothing else of a [`tick`]: for when somebody has said that there is work or room. What is
+/// overdue or cancelled becomes so by itself, and is found by the next whole look.
+///
+/// # Errors
+/// As [`tick`].
+pub(crate) async fn fill(
+    parts: &Parts,
+    config: &Config,
+    now: Stamp,
+    secrets: &mut impl FnMut() -> String,
+) -> anyhow::Result<Ticked> {
+    let mut ticked = Ticked::default();
+    offer(parts, config, now, secrets, &mut ticked).await.map(|()| ticked)
+}
+
 /// Takes up what nobody answers for any more: offers that were not taken, leases that were not renewed, stops that
 /// were not confirmed.
 ///

@@ -116,10 +116,7 @@ impl Desk<'_> {
         let mut tx = self.db.read().await?;
         let mut before = BTreeSet::new();
         if let Some(base) = facts.snapshot.base
-            && tx
-                .endorsement(base)
-                .await?
-                .is_some_and(|endorsement| endorsement.keys.iter().any(|by| by == key))
+            && tx.endorsed_by(base).await?.iter().any(|by| by == key)
             && let Some(base) = tx.snapshot(base).await?
         {
             before.extend(base.members.iter().map(|member| member.build));

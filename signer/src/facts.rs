@@ -2,9 +2,10 @@
 //! here and now, lets exactly this snapshot through.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use farm::arch::Arch;
-use farm::decision::{Grounds, Statement, opened};
+use farm::decision::{Grounds, opened};
 use farm::digest::Digest;
 use farm::dsse::DecisionPublic;
 use farm::gate::{Approved, CLOSURE, Decision, Layered, TestResult, UNDER_TEST, Waiver};
@@ -15,6 +16,7 @@ use farm::recipe::RepoOrigin;
 use farm::sig::Project;
 use farm::snapshot::{Member, RpmKind, Snapshot, content_digest};
 use farm::stamp::Stamp;
+use serde::Deserialize;
 
 use crate::trouble::Trouble;
 
@@ -26,7 +28,7 @@ pub struct Facts {
     /// Whose repo it is.
     pub project: Project,
     /// The content.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The gate's word.
     pub approved: Approved,
     /// The repo's revision now.
@@ -238,6 +240,19 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
     }
 }
 
+/// Of a statement what it was about; it names every package besides.
+#[derive(Deserialize)]
+struct Former {
+    predicate: About,
+}
+
+#[derive(Deserialize)]
+struct About {
+    snapshot: SnapshotId,
+    tag: String,
+    content: Digest,
+}
+
 /// What is gone back to was let through once: a signer's own statement says so.
 async fn check_former(
     tx: &mut Tx,
@@ -246,12 +261,11 @@ async fn check_former(
     decisions: &[DecisionPublic],
 ) -> Result<(), Trouble> {
     let refused = |why: String| Trouble::refused(format!("going back to snapshot {to}: {why}"));
-    let Some(former) = tx.endorsement(to).await? else {
+    let Some(former) = tx.decision(to).await? else {
         return Err(refused("no signer ever signed it".to_owned()));
     };
-    let (former, _): (Statement, _) =
-        opened(&former.decision, decisions).map_err(|error| refused(error.to_string()))?;
-    let said = &former.predicate;
+    let (Former { predicate: said }, _) =
+        opened(&former, decisions).map_err(|error| refused(error.to_string()))?;
     if said.snapshot != to || said.tag != snapshot.tag || said.content != snapshot.content {
         return Err(refused("what was signed then had another content, or was of another repo".to_owned()));
     }

@@ -118,7 +118,7 @@ async fn seen_by(farm: &Farm, id: RequestId) -> Vec<String> {
     for repo in &job.recipe.repos {
         let RepoOrigin::Snapshot { id } = &repo.origin else { continue };
         let snapshot = farm.db.read().await.unwrap().snapshot(*id).await.unwrap().unwrap();
-        nvrs.extend(snapshot.members.into_iter().map(|member| member.nvr));
+        nvrs.extend(snapshot.members.iter().map(|member| member.nvr.clone()));
     }
     nvrs.sort();
     nvrs

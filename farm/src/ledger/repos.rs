@@ -1,5 +1,8 @@
 //! Repos: a pointer each, to an immutable snapshot.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::{Kept, LedgerError, Result, Tx, execute, fetch, from_doc, parsed, to_doc};
 use crate::extras::{Extras, files};
 use crate::gate::Approved;
@@ -12,6 +15,9 @@ use crate::stamp::Stamp;
 /// The first dnf priority that layers get; each further one is worse by [`PRIORITY_STEP`].
 const FIRST_PRIORITY: u32 = 10;
 const PRIORITY_STEP: u32 = 5;
+
+/// Bytes of rows that [`read_snapshot`] remembers.
+const REMEMBERED: usize = 32 * 1024 * 1024;
 
 /// A repo's pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +117,7 @@ impl Tx {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn snapshot(&mut self, id: SnapshotId) -> Result<Option<Snapshot>> {
+    pub async fn snapshot(&mut self, id: SnapshotId) -> Result<Option<Arc<Snapshot>>> {
         let row = fetch!(
             fetch_optional,
             self,
@@ -119,7 +125,7 @@ impl Tx {
             "SELECT doc FROM snapshot WHERE id = $1",
             id.to_string()
         )?;
-        row.map(|(doc,)| from_doc("snapshot", &doc)).transpose()
+        row.map(|(doc,)| read_snapshot(doc)).transpose()
     }
 
     /// A snapshot as what another one is composed on, without reading what is in it.
@@ -147,7 +153,7 @@ impl Tx {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn live(&mut self, tag: &str) -> Result<Option<Snapshot>> {
+    pub async fn live(&mut self, tag: &str) -> Result<Option<Arc<Snapshot>>> {
         match self.repo(tag).await?.current {
             Some(id) => match self.snapshot(id).await? {
                 Some(snapshot) => Ok(Some(snapshot)),
@@ -206,12 +212,12 @@ impl Tx {
     /// # Errors
     /// When the database fails.
     pub async fn lacking(&mut self, tag: &str, snapshot: SnapshotId) -> Result<Vec<String>> {
-        let shown = self.snapshot(snapshot).await?.map(|snapshot| snapshot.members).unwrap_or_default();
+        let shown = self.snapshot(snapshot).await?;
         let sql = "SELECT m.build, b.nvr FROM membership m JOIN build b ON b.id = m.build WHERE m.tag = $1
                    ORDER BY m.package";
         let held = fetch!(fetch_all, self, (String, String), sql, tag)?;
         let shown: std::collections::BTreeSet<String> =
-            shown.iter().map(|member| member.build.to_string()).collect();
+            shown.iter().flat_map(|shown| &shown.members).map(|member| member.build.to_string()).collect();
         Ok(held.into_iter().filter(|(build, _)| !shown.contains(build)).map(|(_, nvr)| nvr).collect())
     }
 
@@ -294,4 +300,26 @@ impl Tx {
         execute!(self, sql, tag)?;
         self.repo(tag).await
     }
+}
+
+/// A snapshot from its row. Whole repos are in it, and one move of a pointer reads the same two or three again and again: what was
+/// read last is remembered, by all of its text, so that a row which was edited meanwhile is read as what it says now.
+fn read_snapshot(doc: String) -> Result<Arc<Snapshot>> {
+    static READ: Mutex<VecDeque<(String, Arc<Snapshot>)>> = Mutex::new(VecDeque::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(place) = read.iter().position(|(known, _)| *known == doc)
+        && let Some(known) = read.remove(place)
+    {
+        let snapshot = known.1.clone();
+        read.push_front(known);
+        return Ok(snapshot);
+    }
+    drop(read);
+    let snapshot: Arc<Snapshot> = Arc::new(from_doc("snapshot", &doc)?);
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    read.push_front((doc, snapshot.clone()));
+    while read.iter().map(|(known, _)| known.len()).sum::<usize>() > REMEMBERED {
+        read.pop_back();
+    }
+    Ok(snapshot)
 }

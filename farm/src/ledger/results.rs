@@ -80,7 +80,7 @@ impl Tx {
             project,
             promotion,
             snapshot: &snapshot,
-            live: live.as_ref(),
+            live: live.as_deref(),
             ahead: queue::ahead(promotion, &unsettled, project).and_then(Promotion::snapshot),
             layered: &layered,
             results: &results,

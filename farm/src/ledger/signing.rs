@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use sqlx::AssertSqlSafe;
 
 use super::pg::answered;
@@ -13,11 +14,16 @@ use crate::request::Request;
 use crate::signing::{Endorsement, HeardSigner, SignedFile, SignerWord, SigningKey};
 use crate::stamp::Stamp;
 
+/// Of an endorsement what was decided; it is large.
+#[derive(Deserialize)]
+struct Decided {
+    decision: String,
+}
+
 /// Rows that one statement asks for: both databases take far more, and what is left of the cost is in the rows.
 const AT_ONCE: usize = 2_000;
 
 type KeyRow = (String, String, String, String, i64, Option<i64>);
-type SignedRow = (String, String, String, i64);
 
 /// Asks for the rows whose key is in a list of any length. `$before` is the statement up to the list; the values of
 /// `$first` come before it.
@@ -30,6 +36,7 @@ macro_rules! fetch_in {
             let sql = format!(concat!($before, " IN ({})", $after), places.join(", "));
             let rows = match &mut *$tx {
                 Tx::Lite(tx) => {
+                    let sql = unnamed(&sql);
                     let query = sqlx::query_as::<_, $row>(AssertSqlSafe(sql))$(.bind($first))*;
                     chunk.iter().fold(query, |query, key| query.bind(key.to_string())).fetch_all(&mut **tx).await?
                 }
@@ -43,6 +50,13 @@ macro_rules! fetch_in {
         }
         found
     }};
+}
+
+/// The same statement with places that have no names, of which SQLite would look up each among all others. They stand in order.
+fn unnamed(sql: &str) -> String {
+    let mut parts = sql.split('$');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |sql, part| sql + "?" + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
 }
 
 impl Tx {
@@ -117,20 +131,26 @@ impl Tx {
         fingerprint: &str,
         bodies: &[Digest],
     ) -> Result<BTreeMap<Digest, SignedFile>> {
+        // Whole repos are asked for: ten thousand rows, one by one, take longer to come than to be found.
         let rows = fetch_in!(
             self,
-            SignedRow,
-            "SELECT body, fingerprint, digest, size FROM signed WHERE fingerprint = $1 AND body",
+            (Option<String>,),
+            "SELECT string_agg(body || ' ' || digest || ' ' || CAST(size AS TEXT), ',') FROM signed
+             WHERE fingerprint = $1 AND body",
             "",
             [fingerprint],
             bodies
         );
-        let file = |(body, fingerprint, digest, size): SignedRow| {
-            let body: Digest = parsed("signed", &body)?;
-            let digest = parsed("signed", &digest)?;
-            Ok((body.clone(), SignedFile { body, fingerprint, digest, size: size_out(size) }))
+        let file = |row: &str| {
+            let [body, digest, size] = row.split(' ').collect::<Vec<_>>()[..] else {
+                let why = "it is no digest, digest and size".to_owned();
+                return Err(LedgerError::Corrupt { table: "signed", id: row.to_owned(), why });
+            };
+            let (body, digest) = (parsed::<Digest>("signed", body)?, parsed("signed", digest)?);
+            let size = size_out(parsed("signed", size)?);
+            Ok((body.clone(), SignedFile { body, fingerprint: fingerprint.to_owned(), digest, size }))
         };
-        rows.into_iter().map(file).collect()
+        rows.iter().flat_map(|(rows,)| rows.as_deref()).flat_map(|rows| rows.split(',')).map(file).collect()
     }
 
     /// Keeps what a signer has put its name to, in place of what it had for this snapshot before. What was published is not
@@ -161,6 +181,27 @@ impl Tx {
         let sql = "SELECT doc FROM endorsement WHERE snapshot = $1";
         let row = fetch!(fetch_optional, self, (String,), sql, snapshot.to_string())?;
         row.map(|(doc,)| from_doc("endorsement", &doc)).transpose()
+    }
+
+    /// The signed decision on this snapshot, as a signer gave it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn decision(&mut self, snapshot: SnapshotId) -> Result<Option<String>> {
+        let sql = "SELECT doc FROM endorsement WHERE snapshot = $1";
+        let row = fetch!(fetch_optional, self, (String,), sql, snapshot.to_string())?;
+        let read = |(doc,): (String,)| from_doc("endorsement", &doc).map(|Decided { decision }| decision);
+        row.map(read).transpose()
+    }
+
+    /// The keys with which a signer has put its name to this snapshot; none when it has not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn endorsed_by(&mut self, snapshot: SnapshotId) -> Result<Vec<String>> {
+        let sql = "SELECT keys FROM endorsement WHERE snapshot = $1";
+        let row = fetch!(fetch_optional, self, (String,), sql, snapshot.to_string())?;
+        Ok(row.iter().flat_map(|(keys,)| keys.split(' ')).map(str::to_owned).collect())
     }
 
     /// What signed the snapshots that are live now: fingerprints, of whatever purpose.

@@ -148,6 +148,6 @@ impl Tx {
     /// [`LedgerError::Corrupt`] when its live snapshot is gone; or when the database fails.
     pub async fn shown(&mut self, tag: &str) -> Result<BTreeSet<BuildId>, LedgerError> {
         let live = self.live(tag).await?;
-        Ok(live.into_iter().flat_map(|snapshot| snapshot.members).map(|member| member.build).collect())
+        Ok(live.iter().flat_map(|live| &live.members).map(|member| member.build).collect())
     }
 }

@@ -177,7 +177,7 @@ async fn contract_a_new_public_repo_has_one_first_snapshot(db: Db) {
     let late = late.await.unwrap();
     assert!(matches!(late, Err(LedgerError::LostRace { table: "repo", .. })), "{late:?}");
     let live = db.read().await.unwrap().live(TESTING).await.unwrap();
-    assert_eq!(live, Some(snapshots[0].clone()));
+    assert_eq!(live, Some(snapshots[0].clone().into()));
 }
 
 async fn contract_every_tagging_counts(db: Db) {

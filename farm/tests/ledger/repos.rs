@@ -56,9 +56,9 @@ async fn contract_a_candidate_repo_follows_its_membership(db: Db) {
     let before = tx.repo(CANDIDATE).await.unwrap();
     tx.point_candidate(&before, shown.id, NOON).await.unwrap();
     assert_eq!(tx.uncomposed().await.unwrap(), []);
-    assert_eq!(tx.live(CANDIDATE).await.unwrap(), Some(shown.clone()));
+    assert_eq!(tx.live(CANDIDATE).await.unwrap(), Some(shown.clone().into()));
     assert_eq!(tx.base(shown.id).await.unwrap(), Some(shown.as_base()));
-    assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown));
+    assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown.into()));
     let repos = tx.repos().await.unwrap();
     assert_eq!((repos.len(), repos[0].revision, repos[0].composed), (1, 1, 2));
     tx.commit().await.unwrap();
@@ -85,8 +85,8 @@ async fn contract_only_the_gate_moves_a_public_repo(db: Db) {
     assert_eq!(tx.publish(&yes, id(1), NOON).await.unwrap(), 2);
     tx.commit().await.unwrap();
     let mut tx = db.read().await.unwrap();
-    assert_eq!(tx.live(TESTING).await.unwrap(), Some(second));
-    assert_eq!(tx.snapshot(first.id).await.unwrap(), Some(first), "an older snapshot stays readable");
+    assert_eq!(tx.live(TESTING).await.unwrap(), Some(second.into()));
+    assert_eq!(tx.snapshot(first.id).await.unwrap(), Some(first.into()), "an older snapshot stays readable");
     assert_eq!(tx.uncomposed().await.unwrap(), []);
 }
 
@@ -117,7 +117,7 @@ async fn contract_what_stands_beside_packages_is_kept_as_long_as_its_snapshot(db
     assert!(tx.is_held(&digest).await.unwrap());
     assert_eq!(tx.extras_of(shown.id).await.unwrap(), Some(extras));
     assert_eq!(tx.extras_of(plain.id).await.unwrap(), None);
-    assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown.clone()));
+    assert_eq!(tx.snapshot(shown.id).await.unwrap(), Some(shown.clone().into()));
 
     // They change, and nothing else: the repo is composed anew, once.
     let before = tx.repo(CANDIDATE).await.unwrap();

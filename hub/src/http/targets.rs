@@ -121,7 +121,6 @@ async fn tag_view(hub: &Hub, tx: &mut Tx, project: &Project, stage: Stage) -> An
     let tag = project.tag(stage);
     let repo = tx.repo(&tag).await?;
     let live = tx.live(&tag).await?;
-    let builds = live.map(|snapshot| snapshot.members).unwrap_or_default();
     let baseurl = match public_path(project, stage, "$basearch") {
         Some(path) => format!("{}/{path}/", public_base(hub)),
         None => format!("{}/candidate/live/{tag}/$basearch/", hub.config.public_url),
@@ -132,9 +131,14 @@ async fn tag_view(hub: &Hub, tx: &mut Tx, project: &Project, stage: Stage) -> An
         stage,
         snapshot: repo.current,
         revision: repo.revision,
-        builds: builds
-            .into_iter()
-            .map(|member| TaggedBuild { build: member.build, nvr: member.nvr, rpms: member.rpms.len() })
+        builds: live
+            .iter()
+            .flat_map(|live| &live.members)
+            .map(|member| TaggedBuild {
+                build: member.build,
+                nvr: member.nvr.clone(),
+                rpms: member.rpms.len(),
+            })
             .collect(),
         baseurl,
         tag,

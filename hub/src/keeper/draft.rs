@@ -1,5 +1,7 @@
 //! What a promotion would make live: its place in the queue, and the snapshot that follows from it.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
 use farm::ledger::Tx;
@@ -56,7 +58,7 @@ impl Queue {
 pub(super) struct Draft {
     pub(super) community: Community,
     pub(super) project: Project,
-    pub(super) base: Option<Snapshot>,
+    pub(super) base: Option<Arc<Snapshot>>,
     pub(super) snapshot: Snapshot,
 }
 
@@ -98,10 +100,10 @@ pub(super) async fn draft(
                 project.target()
             )]);
         }
-        let live = base.as_ref().map(Snapshot::as_base);
-        let snapshot = Snapshot::holding(hub.mint(), &tag, live, former.members, hub.now());
+        let live = base.as_deref().map(Snapshot::as_base);
+        let snapshot = Snapshot::holding(hub.mint(), &tag, live, former.members.clone(), hub.now());
         // As it was, whatever lies at the head of a branch today.
-        let snapshot = snapshot.with_extras(former.extras);
+        let snapshot = snapshot.with_extras(former.extras.clone());
         return Ok(Ok(Draft { community, project, base, snapshot }));
     }
     let tested = match promotion.to {
@@ -139,7 +141,7 @@ pub(super) async fn draft(
     if !against.is_empty() {
         return refused(against);
     }
-    let snapshot = Snapshot::compose(hub.mint(), &tag, base.as_ref(), &set, &promotion.remove, hub.now())
+    let snapshot = Snapshot::compose(hub.mint(), &tag, base.as_deref(), &set, &promotion.remove, hub.now())
         .shown_on(&project.arches);
     Ok(Ok(Draft { community, project, base, snapshot }))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use farm::digest::Digest;
@@ -22,7 +23,7 @@ use crate::state::Hub;
 /// When they would not, or it cannot be found out.
 pub(super) async fn look(
     hub: &Hub,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     project: &Project,
     signed: BTreeMap<Digest, (Digest, u64)>,
     staged: &Path,

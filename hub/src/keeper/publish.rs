@@ -5,6 +5,7 @@
 //! level `trace` under the target `steps`, which is how a test kills a farm at every one of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use farm::gate::{Approved, Decision};
@@ -76,7 +77,7 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
 async fn stage_signed(
     hub: &Hub,
     approved: &Approved,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     project: &Project,
 ) -> Answer<Option<PathBuf>> {
     if hub.public.contains(snapshot.id) {

@@ -361,7 +361,7 @@ impl Suites {
             return Ok(versions.clone());
         }
         let snapshot = hub.db.glance().await?.snapshot(live.snapshot).await?;
-        let members = snapshot.context("a live snapshot is in the ledger")?.members;
+        let members = snapshot.context("a live snapshot is in the ledger")?.members.clone();
         let own = Place { project: project.clone(), on: None, layers: Vec::new(), members };
         let folders = find_suites(hub, &[own]).await?.map_err(|why| unreadable(&why))?;
         let versions: BTreeMap<String, Digest> =

@@ -14,13 +14,13 @@ use crate::problem::{Answer, Problem};
 use crate::shelf::Shelf;
 use crate::state::Hub;
 
-/// The lock of whoever puts packages into the bucket, or removes some from it.
+/// The lock of whoever puts packages into the bucket, beside others who do, or removes some from it.
 const SHELF: &str = "shelf";
 
 /// Makes sure that users can fetch a snapshot of the public tree where they fetch such, before anything points to it.
 pub(super) async fn shelve(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
     let Some(shelf) = &hub.shelf else { return Ok(()) };
-    let _nobody_sweeps = hub.alone_at(SHELF).await?;
+    let _nobody_sweeps = hub.together_at(SHELF).await?;
     shelf.bring(tag, id).await.map_err(|error| {
         Problem::unavailable(
             format!("snapshot {id} of {tag} is not where users fetch it: {error}"),
@@ -69,7 +69,7 @@ async fn prune_alone(hub: &Hub, shelf: &Shelf, keep: Duration) -> Answer<()> {
         }
         let tag = match hub.public.tag_of(id).with_context(context)? {
             Some(tag) => Some(tag),
-            None => tx.snapshot(id).await?.map(|snapshot| snapshot.tag),
+            None => tx.snapshot(id).await?.map(|snapshot| snapshot.tag.clone()),
         };
         let unknown = || format!("snapshot {id} is in the bucket, and of no repo that the ledger knows");
         kept.insert(id, tag.with_context(unknown)?);

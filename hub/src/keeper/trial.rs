@@ -75,7 +75,7 @@ pub(super) async fn places(
         let Some(sources) = tx.sources_over(community, above, stage, &tag).await? else { return Ok(None) };
         let (Some(layers), Some(live)) = (sources, tx.live(&above.tag(stage)).await?) else { continue };
         let on = Some(above.target());
-        places.push(Place { project: above.clone(), on, layers, members: live.members });
+        places.push(Place { project: above.clone(), on, layers, members: live.members.clone() });
     }
     Ok(Some(places))
 }

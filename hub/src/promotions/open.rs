@@ -53,7 +53,7 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     let live = tx.live(&tag).await?;
     let mut set = Set { builds: named, remove: new.remove.clone(), warnings: Vec::new() };
     if let Some(name) = &new.stack {
-        stack::add_changed(&mut tx, project, new.to, name, live.as_ref(), &mut set).await?;
+        stack::add_changed(&mut tx, project, new.to, name, live.as_deref(), &mut set).await?;
     }
     // In the order of packages, so that the same set named in another order is found to be the same.
     set.builds.sort_by(|one, other| one.nvr.name.cmp(&other.nvr.name));
@@ -61,9 +61,9 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     set.remove.dedup();
     let unsettled = tx.unsettled_of(&target).await?;
     may_enter(&mut tx, project, new.to, &set).await?;
-    may_leave(&tag, &set, live.as_ref(), new.to, &unsettled)?;
-    is_something_new(hub, project, &set, live.as_ref(), new.to, &unsettled, beside)?;
-    is_meant(hub, project, new.to, &set, live.as_ref(), new.confirm)?;
+    may_leave(&tag, &set, live.as_deref(), new.to, &unsettled)?;
+    is_something_new(hub, project, &set, live.as_deref(), new.to, &unsettled, beside)?;
+    is_meant(hub, project, new.to, &set, live.as_deref(), new.confirm)?;
     let now = hub.now();
     let approvals = if is_manager && new.to == Stage::Release {
         vec![Approval { by: person.name.clone(), at: now }]
@@ -219,7 +219,7 @@ async fn may_enter(tx: &mut Tx, project: &Project, to: Stage, set: &Set) -> Answ
     let testing = project.tag(Stage::Testing);
     let tested = tx.live(&testing).await?;
     for build in &set.builds {
-        if !has(tested.as_ref(), build.id) {
+        if !has(tested.as_deref(), build.id) {
             return Err(
                 refusal::not_in_testing(tx, &build.nvr.to_string(), &project.target(), &testing).await?
             );

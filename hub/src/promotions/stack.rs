@@ -84,7 +84,8 @@ async fn held_below(
         Stage::Release => {
             let tag = project.tag(Stage::Testing);
             let live = tx.live(&tag).await?;
-            let held = live.into_iter().flat_map(|live| live.members).map(|m| (m.package, m.build)).collect();
+            let held = live.iter().flat_map(|live| &live.members);
+            let held = held.map(|member| (member.package.clone(), member.build)).collect();
             Ok((tag, held))
         }
         Stage::Candidate | Stage::Testing => {

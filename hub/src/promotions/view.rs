@@ -37,7 +37,7 @@ pub async fn view(hub: &Hub, id: PromotionId) -> Answer<PromotionView> {
     };
     let required = required(&mut tx, &community, &promotion).await?;
     let mut waivers = tx.waivers(&promotion.target).await?;
-    waivers.retain(|waiver| speaks_about(waiver, &promotion, snapshot.as_ref()));
+    waivers.retain(|waiver| speaks_about(waiver, &promotion, snapshot.as_deref()));
     let standing = standing(hub, &mut tx, &community, &promotion).await?;
     let (behind, signer) = (standing.behind, standing.signer.clone());
     let approvals_needed = needed(&promotion, standing.approvers);

@@ -170,7 +170,7 @@ async fn scope(tx: &mut Tx, promotion: &Promotion, nvr: Option<&str>) -> Answer<
         None => None,
     };
     match snapshot {
-        Some(snapshot) => Ok(WaiverScope::Content { content: snapshot.content }),
+        Some(snapshot) => Ok(WaiverScope::Content { content: snapshot.content.clone() }),
         None => Err(Problem::conflict(
             format!("promotion {} has no content yet that a waiver could be about", promotion.id),
             "wait until it is composed, or name one of its builds with --nvr",

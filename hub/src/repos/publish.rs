@@ -244,6 +244,9 @@ impl SnapshotTree {
         changed.extend(manifest::folders_of(&dir)?.iter().map(|folder| dir.join(folder)));
         changed.extend(dir.parent().map(Path::to_owned));
         pool::flush(&self.root, &changed)?;
+        if self.artifacts.is_some() {
+            pool::is_whole(&self.root, tag)?;
+        }
         tracing::trace!(target: "steps", "{tag}: in the tree for good");
         // A copy across file systems, or a compose repeated after the move, leaves the staged one.
         Ok(remove_tree(staged)?)

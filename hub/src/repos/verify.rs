@@ -3,11 +3,12 @@
 //! It reads what lies on the disk and believes none of what made it. Signatures of single packages were checked when they came;
 //! here is checked that the files listed are the ones that were.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use farm::arch::Arch;
@@ -41,7 +42,7 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// What was approved.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The project's architectures.
     pub arches: Vec<Arch>,
     /// The signed file of each of its packages, by body digest: SHA-256 and size in bytes.
@@ -80,7 +81,7 @@ pub async fn verify_staged(staged: &Path, expected: Expected) -> Result<(), Vec<
 
 fn verify(staged: &Path, expected: &Expected) -> Result<(), Vec<String>> {
     let mut faults = Vec::new();
-    let mut folders = match packages_of(expected) {
+    let folders = match packages_of(expected) {
         Ok(folders) => folders,
         Err(fault) => return Err(vec![fault]),
     };
@@ -96,7 +97,7 @@ fn verify(staged: &Path, expected: &Expected) -> Result<(), Vec<String>> {
     if faults.is_empty() {
         thread::scope(|scope| {
             let running: Vec<_> = folders
-                .iter_mut()
+                .iter()
                 .map(|(name, packages)| {
                     let look = || Folder { staged, name, expected, faults: Vec::new() }.look(packages);
                     (name.clone(), scope.spawn(look))
@@ -157,8 +158,28 @@ struct Folder<'a> {
 }
 
 impl Folder<'_> {
-    fn look(mut self, packages: &mut HashMap<String, Package>) -> Vec<String> {
-        self.look_at_pool(packages);
+    fn look(mut self, packages: &HashMap<String, Package>) -> Vec<String> {
+        let Folder { staged, name, expected, .. } = self;
+        let pool = || {
+            let mut pool = Folder { staged, name, expected, faults: Vec::new() };
+            pool.look_at_pool(packages);
+            pool.faults
+        };
+        let in_pool = thread::scope(|scope| {
+            let pool = scope.spawn(pool);
+            self.look_at_metadata(packages);
+            pool.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        self.faults.extend(in_pool);
+        let more = self.faults.len().saturating_sub(MOST);
+        self.faults.truncate(MOST);
+        if more > 0 {
+            self.faults.push(format!("and {more} more"));
+        }
+        self.faults
+    }
+
+    fn look_at_metadata(&mut self, packages: &HashMap<String, Package>) {
         if let Some(repomd) = self.repomd() {
             for kind in NEEDED {
                 let count = repomd.files.iter().filter(|file| file.kind == kind).count();
@@ -177,12 +198,6 @@ impl Folder<'_> {
                 self.fault(format!("{} cannot be read: {error}", primary.href));
             }
         }
-        let more = self.faults.len().saturating_sub(MOST);
-        self.faults.truncate(MOST);
-        if more > 0 {
-            self.faults.push(format!("and {more} more"));
-        }
-        self.faults
     }
 
     fn fault(&mut self, what: impl Display) {
@@ -300,24 +315,31 @@ impl Folder<'_> {
     }
 
     /// Does the metadata list exactly the packages of the snapshot, each as the file that was signed?
-    fn look_at_packages(&mut self, primary: &Listed, left: &mut HashMap<String, Package>) -> io::Result<()> {
+    fn look_at_packages(&mut self, primary: &Listed, wanted: &HashMap<String, Package>) -> io::Result<()> {
         let input = File::open(self.path(&primary.href))?;
         let limit = primary.open_size.unwrap_or_default();
         let text = Counted { input: unpacked(input)?, read: 0, limit };
         let mut document = BufReader::with_capacity(CHUNK, text);
-        let count = each_package(&mut document, |href, found| match left.remove(&href) {
-            Some(wanted) if wanted == found => {}
-            Some(_) => self.fault(format!("{href} is listed as another package or file than was signed")),
-            None => self.fault(format!("{href} is listed, and is not in the snapshot, or is there twice")),
+        let mut listed = HashSet::with_capacity(wanted.len());
+        let count = each_package(&mut document, |href, found| match wanted.get_key_value(&href) {
+            Some((href, wanted)) if listed.insert(href) => {
+                if *wanted != found {
+                    self.fault(format!("{href} is listed as another package or file than was signed"));
+                }
+            }
+            Some(_) | None => {
+                self.fault(format!("{href} is listed, and is not in the snapshot, or is there twice"));
+            }
         })?;
         if document.get_ref().read != limit {
             self.fault(format!("{} is shorter than repomd.xml says", primary.href));
         }
-        let (listed, said) = count;
-        if Some(listed) != said {
-            self.fault(format!("{} has {listed} packages, but says {said:?}", primary.href));
+        let (count, said) = count;
+        if Some(count) != said {
+            self.fault(format!("{} has {count} packages, but says {said:?}", primary.href));
         }
-        let mut missing: Vec<String> = left.keys().map(|href| format!("{href} is not listed")).collect();
+        let missing = wanted.keys().filter(|href| !listed.contains(href));
+        let mut missing: Vec<String> = missing.map(|href| format!("{href} is not listed")).collect();
         missing.sort();
         self.faults.extend(missing);
         Ok(())

@@ -2,6 +2,7 @@
 //! every digest against what was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use farm::decision::{Statement, opened};
@@ -229,7 +230,7 @@ async fn approved(
     tx: &mut Tx,
     id: PromotionId,
     expected: Option<SnapshotId>,
-) -> Answer<(Kept<Promotion>, Snapshot)> {
+) -> Answer<(Kept<Promotion>, Arc<Snapshot>)> {
     let promotion = tx.promotion(id).await?.ok_or_else(|| Problem::not_found("promotion", id))?;
     let awaited =
         promotion.to_sign().filter(|snapshot| expected.is_none_or(|expected| expected == *snapshot));
@@ -272,7 +273,7 @@ fn must_be_itself(key: &SigningKey) -> Answer<()> {
 /// What an endorsement is held against.
 struct Facts {
     promotion: Promotion,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     revision: i64,
     packages: Vec<PublicKey>,
     decisions: Vec<DecisionPublic>,

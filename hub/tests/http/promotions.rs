@@ -86,7 +86,7 @@ impl Bench {
         let live = tx.live(&tag).await.unwrap();
         let set: Vec<_> = builds.iter().map(|build| build.member()).collect();
         let now = self.hub.now();
-        let shown = Snapshot::compose(self.hub.mint(), &tag, live.as_ref(), &set, &[], now);
+        let shown = Snapshot::compose(self.hub.mint(), &tag, live.as_deref(), &set, &[], now);
         let promotion = Promotion {
             id: self.hub.mint(),
             sig: "demo".to_owned(),
@@ -147,11 +147,11 @@ impl Bench {
                 for build in &kept.builds {
                     set.push(tx.build(*build).await.unwrap().unwrap().member());
                 }
-                Snapshot::compose(self.hub.mint(), &tag, live.as_ref(), &set, &kept.remove, now)
+                Snapshot::compose(self.hub.mint(), &tag, live.as_deref(), &set, &kept.remove, now)
             }
             Course::Back { to, .. } => {
-                let members = tx.snapshot(*to).await.unwrap().unwrap().members;
-                Snapshot::holding(self.hub.mint(), &tag, live.as_ref().map(Snapshot::as_base), members, now)
+                let members = tx.snapshot(*to).await.unwrap().unwrap().members.clone();
+                Snapshot::holding(self.hub.mint(), &tag, live.as_deref().map(Snapshot::as_base), members, now)
             }
         };
         let told = self.shown(kept.value.clone(), &shown, verdict).await_in(&mut tx, self).await;

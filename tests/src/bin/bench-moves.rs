@@ -1,5 +1,6 @@
 //! Moves of a large repo for `dev/bench`, in a whole hub with its signer: what a way back and a promotion cost from the call to
 //! where the public pointer leads, and what the look with a client's eyes before it costs. It prints a line of JSON for each round.
+//! With `RUST_LOG=steps=trace` it tells on stderr when each step of a move was done.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,10 +33,13 @@ use serde_json::json;
 use tests::typical_package;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
 
 const TARGET: &str = "bench9s-everything-1-el9s";
 const TAG: &str = "bench9s-everything-1-testing";
 const CANDIDATE: &str = "bench9s-everything-1-candidate";
+/// The build that comes and goes.
+const LAST: &str = "stack0-2-1";
 /// Packages that one build has.
 const OF_A_BUILD: usize = 5;
 /// Between two looks where the pointer leads.
@@ -59,7 +63,7 @@ required = ["installs"]
 
 #[derive(Parser)]
 struct Arguments {
-    /// Where everything is.
+    /// Where everything is. What an earlier run has left there is not made again.
     #[arg(long)]
     folder: PathBuf,
     /// How many packages the repo has.
@@ -71,20 +75,15 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let _first = rustls::crypto::ring::default_provider().install_default();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+    log.with_env_filter(EnvFilter::from_default_env()).init();
     let Arguments { folder, packages, rounds } = Arguments::parse();
     let mut bench = Bench::open(folder).await?;
-    let builds = packages.div_ceil(OF_A_BUILD);
-    let mut made = Vec::new();
-    for number in 0..builds {
-        made.push(bench.build(&format!("stack{number}-1-1"), number * OF_A_BUILD).await?);
-    }
-    bench.import(&made).await?;
-    let first = bench.promote(&made).await?;
-    bench.is_published(first).await?;
-    let next = [bench.build("stack0-2-1", builds * OF_A_BUILD).await?];
-    bench.import(&next).await?;
-    let second = bench.promote(&next).await?;
-    bench.is_published(second).await?;
+    let known = bench.hub.db.read().await?.build_by_nvr(LAST).await?;
+    let next = match known {
+        Some(last) => [last],
+        None => [bench.fill(packages.div_ceil(OF_A_BUILD)).await?],
+    };
     let revision = bench.hub.db.read().await?.repo(TAG).await?.revision - 1;
     for _ in 0..rounds {
         let (rollback_ms, back) = bench.moved(async |bench| bench.go_back(revision).await).await?;
@@ -125,6 +124,23 @@ impl Bench {
         tokio::spawn(signer::run(parts, config, stopped));
         let rex = Person { name: "rex".into(), admin: false, created: Stamp::ZERO };
         Ok(Bench { hub, rex, _never: never })
+    }
+
+    /// Publishes so many builds, and then the last one instead of the first; gives that.
+    async fn fill(&mut self, builds: usize) -> anyhow::Result<Build> {
+        let mut made = Vec::new();
+        for number in 0..builds {
+            made.push(self.build(&format!("stack{number}-1-1"), number * OF_A_BUILD).await?);
+        }
+        self.import(&made).await?;
+        let first = self.promote(&made).await?;
+        self.is_published(first).await?;
+        let last = [self.build(LAST, builds * OF_A_BUILD).await?];
+        self.import(&last).await?;
+        let second = self.promote(&last).await?;
+        self.is_published(second).await?;
+        let [last] = last;
+        Ok(last)
     }
 
     /// A build with the packages that have these numbers.

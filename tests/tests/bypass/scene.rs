@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farm::digest::Digest;
@@ -243,7 +244,7 @@ impl Scene {
         self.db.read().await.unwrap().promotion(id).await.unwrap().unwrap()
     }
 
-    pub(crate) async fn snapshot(&self, promotion: &Promotion) -> Snapshot {
+    pub(crate) async fn snapshot(&self, promotion: &Promotion) -> Arc<Snapshot> {
         self.db.read().await.unwrap().snapshot(promotion.snapshot().unwrap()).await.unwrap().unwrap()
     }
 

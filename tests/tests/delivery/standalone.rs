@@ -219,7 +219,7 @@ impl Standalone {
         let id: SnapshotId = target.file_name().unwrap().to_str().unwrap().parse().unwrap();
         let snapshot =
             self.db.read().await.unwrap().snapshot(id).await.unwrap().expect("it is in the ledger");
-        let mut nvrs: Vec<String> = snapshot.members.into_iter().map(|member| member.nvr).collect();
+        let mut nvrs: Vec<String> = snapshot.members.iter().map(|member| member.nvr.clone()).collect();
         nvrs.sort();
         nvrs
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use farm::decision::{Decision, Statement};
 use farm::digest::Digest;
@@ -240,7 +241,7 @@ async fn known_then(tx: &mut Tx, snapshot: &Snapshot, publication: &Publication)
     known
 }
 
-async fn facts(tx: &mut Tx, publication: &Publication) -> (Promotion, Snapshot) {
+async fn facts(tx: &mut Tx, publication: &Publication) -> (Promotion, Arc<Snapshot>) {
     let promotion = tx.promotion(publication.promotion).await.unwrap().unwrap().value;
     (promotion, tx.snapshot(publication.snapshot).await.unwrap().unwrap())
 }

@@ -1,5 +1,6 @@
 //! What people do: release managers who promote, approve, waive, take back, withdraw and go back, whatever comes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use farm::api::{NewPromotion, NewRollback, NewWaiver, NewWithdrawal};
@@ -8,6 +9,7 @@ use farm::ids::PromotionId;
 use farm::ledger::{BuildFilter, Person, PromotionFilter};
 use farm::promotion::{Course, Promotion, PromotionState};
 use farm::sig::Stage;
+use farm::snapshot::Snapshot;
 use farm::stamp::Stamp;
 use hub::promotions;
 
@@ -41,8 +43,8 @@ impl World {
         let tested = tx.live(TESTING).await.unwrap();
         let shown = tx.live(RELEASE).await.unwrap();
         drop(tx);
-        let members = |snapshot: Option<farm::snapshot::Snapshot>| {
-            snapshot.into_iter().flat_map(|snapshot| snapshot.members).collect::<Vec<_>>()
+        let members = |snapshot: Option<Arc<Snapshot>>| {
+            snapshot.iter().flat_map(|snapshot| snapshot.members.clone()).collect::<Vec<_>>()
         };
         let tested: Vec<String> = members(tested).into_iter().map(|member| member.nvr).collect();
         let to = if self.dice.roll(6) == 0 { Stage::Testing } else { Stage::Release };

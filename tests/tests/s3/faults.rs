@@ -170,7 +170,7 @@ async fn a_new_disk_shows_nothing_that_came_back_by_halves() {
     let asked_for = Arc::new(AtomicUsize::new(0));
     let count = asked_for.clone();
     line.does(move |asked| {
-        if asked.method == "GET" && asked.path.ends_with("repomd.xml") {
+        if asked.method == "GET" && asked.path.ends_with("/x86_64/repodata/repomd.xml") {
             count.fetch_add(1, Ordering::SeqCst);
         }
         Fault::None

@@ -194,7 +194,7 @@ async fn the_way_back_leads_to_what_has_left_the_tree() {
         crate::repos::samples::sign_metadata(&staged, &folder, &KEY);
     }
     let expected = Expected {
-        snapshot: back.clone(),
+        snapshot: back.clone().into(),
         arches: X86.to_vec(),
         signed: signed.clone(),
         keys: vec![KEY.public()],

@@ -20,6 +20,8 @@ use crate::repos::manifest::{self, Listed, Listing, ManifestError, PACKAGES, is_
 
 /// The folder of a tree that has the packages.
 const POOL: &str = "pool";
+/// The file beside a tag's folders that says that packages were published which are not in them.
+const ELSEWHERE: &str = "elsewhere";
 /// More directories than this are not flushed one by one, but with everything on the file system.
 const FLUSHED_SINGLY: usize = 64;
 
@@ -41,6 +43,9 @@ pub(super) fn stock(
     base: Option<Place<'_>>,
 ) -> Result<BTreeSet<PathBuf>, PublishError> {
     let mut changed = BTreeSet::new();
+    let mark = root.join(POOL).join(tag).join(ELSEWHERE);
+    // What was published while packages were elsewhere does not say what is here.
+    let base = base.filter(|_| !mark.exists());
     for folder in manifest::folders_of(staged.dir)? {
         let listing = Listing::read(staged.dir, staged.id, &folder)?;
         let before = match base.map(|base| Listing::read(base.dir, base.id, &folder)).transpose() {
@@ -61,7 +66,19 @@ pub(super) fn stock(
         }
         lead(staged.dir, tag, &folder)?;
     }
+    if artifacts.is_none() && mark.parent().is_some_and(Path::is_dir) {
+        File::create(&mark).at("create", &mark)?;
+    }
     Ok(changed)
+}
+
+/// The pool has, for good, all packages of what was brought in last.
+pub(super) fn is_whole(root: &Path, tag: &str) -> Result<(), FileError> {
+    let mark = root.join(POOL).join(tag).join(ELSEWHERE);
+    match fs::remove_file(&mark) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.at("remove", &mark),
+    }
 }
 
 fn damaged(dir: &Path, folder: &str) -> ManifestError {

@@ -309,6 +309,25 @@ fn is_whole(tree: &SnapshotTree, id: SnapshotId) -> bool {
 }
 
 #[tokio::test]
+async fn packages_that_were_elsewhere_for_a_time_come_to_the_tree() {
+    let mut farm = Farm::new();
+    let stage = Stage::Testing;
+    let library = farm.bench.member(&[sample_rpm("library", "1", "1", "x86_64")]).await;
+    let hello = farm.bench.hello("2.10").await;
+    let first = farm.bench.snapshot(&farm.project.tag(stage), None, &[library, hello]);
+    let staged = farm.bench.compose(&first).await.unwrap();
+    let with_packages = farm.public.clone();
+    farm.public = with_packages.clone().without_packages();
+    farm.publish(stage, None, &first, &staged).await.unwrap();
+    assert_eq!(packages_below(&farm.public.root().join("pool")), Vec::<String>::new());
+
+    farm.public = with_packages;
+    let (second, staged) = farm.composed(stage, Some(&first), "2.11").await;
+    farm.publish(stage, Some(&first), &second, &staged).await.unwrap();
+    assert!(is_whole(&farm.public, second.id));
+}
+
+#[tokio::test]
 async fn a_removal_that_was_broken_off_anywhere_is_finished_by_the_next() {
     for broken_off in 0..5 {
         let mut farm = Farm::new();

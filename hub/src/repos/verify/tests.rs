@@ -23,7 +23,15 @@ async fn staged() -> Staged {
     let signed = bench.signed(&snapshot).await;
     let artifacts = bench.artifacts.clone();
     let (keys, arches) = (vec![KEY.public()], X86.to_vec());
-    let expected = Expected { snapshot, arches, signed, keys, former: Vec::new(), live: None, artifacts };
+    let expected = Expected {
+        snapshot: snapshot.into(),
+        arches,
+        signed,
+        keys,
+        former: Vec::new(),
+        live: None,
+        artifacts,
+    };
     Staged { bench, dir, expected }
 }
 
@@ -71,7 +79,7 @@ async fn what_is_whole_is_accepted_and_so_is_what_follows_it() {
     let dir = first.bench.stage(&next).await;
     let signed = first.bench.signed(&next).await;
     let expected =
-        Expected { snapshot: next, signed, live: Some(first.dir.clone()), ..first.expected.clone() };
+        Expected { snapshot: next.into(), signed, live: Some(first.dir.clone()), ..first.expected.clone() };
     assert_eq!(verify(&dir, &expected), Ok(()));
     let back = Expected { live: Some(dir.clone()), ..first.expected };
     let faults = verify(&first.dir, &back).unwrap_err();
@@ -151,7 +159,7 @@ async fn what_is_not_as_it_should_be_is_refused() {
             fs::write(path, kept.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
         }),
         ("x86_64: its manifest has 2 packages, not 1", |s| {
-            s.expected.snapshot.members[0].rpms.remove(0);
+            Arc::make_mut(&mut s.expected.snapshot).members[0].rpms.remove(0);
         }),
         ("is not signed", |s| s.expected.signed.clear()),
         ("debug-x86_64 is not there", |s| fs::remove_dir_all(s.dir.join("debug-x86_64")).unwrap()),
@@ -161,19 +169,19 @@ async fn what_is_not_as_it_should_be_is_refused() {
         }),
         ("it is longer than repomd.xml says", |s| s.rewrite(|text| text, |size| size - 1)),
         ("x86_64: repomd.xml lists group, which the snapshot does not have here", |s| {
-            s.expected.snapshot.extras = None;
+            Arc::make_mut(&mut s.expected.snapshot).extras = None;
         }),
         ("x86_64: repomd.xml lists no modules, which the snapshot has", |s| {
-            let extras = s.expected.snapshot.extras.as_mut().unwrap();
+            let extras = Arc::make_mut(&mut s.expected.snapshot).extras.as_mut().unwrap();
             let more = Extra { kind: ExtraKind::Modules, ..extras.files[0].clone() };
             extras.files.push(more);
         }),
         ("-comps.xml.gz is not the one that was tested", |s| {
-            let extras = s.expected.snapshot.extras.as_mut().unwrap();
+            let extras = Arc::make_mut(&mut s.expected.snapshot).extras.as_mut().unwrap();
             extras.files[0].digest = Digest::of(b"<comps>b</comps>");
         }),
         ("-comps.xml.gz cannot be read: it is longer", |s| {
-            s.expected.snapshot.extras.as_mut().unwrap().files[0].size -= 1;
+            Arc::make_mut(&mut s.expected.snapshot).extras.as_mut().unwrap().files[0].size -= 1;
         }),
         // Well signed, and in a folder that has none.
         ("debug-x86_64: repomd.xml lists group, which", |s| {
@@ -196,7 +204,7 @@ async fn what_is_missing_or_listed_twice_is_refused() {
     let mut one = staged().await;
     let more: Member =
         one.bench.member(&[crate::rpms::sample::sample_rpm("world", "1", "1", "x86_64")]).await;
-    one.expected.snapshot.members.push(more);
+    Arc::make_mut(&mut one.expected.snapshot).members.push(more);
     one.expected.signed = one.bench.signed(&one.expected.snapshot).await;
     let faults = one.faults();
     assert!(faults.iter().any(|fault| fault.contains("its manifest has no Packages/w/")), "{faults:?}");
