@@ -69,7 +69,9 @@ pub(crate) async fn lock_file(
     held: Held,
     patience: Duration,
 ) -> Result<Option<FileLock>, FileError> {
-    let file = File::create(path).at("open the lock", path)?;
+    // To be held together it must be open for reading, and to be held alone for writing, where the disk is another machine's.
+    let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let file = open.at("open the lock", path)?;
     let begun = Instant::now();
     loop {
         let locked = match held {

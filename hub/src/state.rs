@@ -81,7 +81,7 @@ pub struct Inner {
     wake: watch::Sender<u64>,
     minter: Mutex<Minter>,
     /// Locks that another hub would not let go of.
-    hanging: Mutex<BTreeSet<&'static str>>,
+    hanging: Mutex<BTreeSet<String>>,
 }
 
 impl std::ops::Deref for Hub {
@@ -209,7 +209,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the disk refuses, or another does not let go in time.
-    pub(crate) async fn alone_at(&self, what: &'static str) -> Answer<FileLock> {
+    pub(crate) async fn alone_at(&self, what: &str) -> Answer<FileLock> {
         self.at(what, Held::Alone).await
     }
 
@@ -217,11 +217,11 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Self::alone_at`].
-    pub(crate) async fn together_at(&self, what: &'static str) -> Answer<FileLock> {
+    pub(crate) async fn together_at(&self, what: &str) -> Answer<FileLock> {
         self.at(what, Held::Together).await
     }
 
-    async fn at(&self, what: &'static str, held: Held) -> Answer<FileLock> {
+    async fn at(&self, what: &str, held: Held) -> Answer<FileLock> {
         let patience = if self.hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(what) {
             Duration::ZERO
         } else {
@@ -236,7 +236,7 @@ impl Hub {
                 Ok(lock)
             }
             None => {
-                hanging.insert(what);
+                hanging.insert(what.to_owned());
                 Err(Problem::unavailable(
                     format!("another hub of this data folder has held the lock `{what}` for too long"),
                     "see whether one of them, or the disk they share, hangs",

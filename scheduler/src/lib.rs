@@ -29,7 +29,7 @@ pub use tick::{Ticked, tick};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Milliseconds between two looks at everything unsettled. It is woken earlier when something happens.
+    /// Milliseconds between two looks at everything unsettled. When something happens in between, jobs are offered at once.
     pub tick_ms: u64,
     /// Milliseconds between two looks for changes of state that are to be told to the outside.
     pub outbox_ms: u64,

@@ -67,11 +67,11 @@ async fn keep_ticking(parts: &Parts, config: &Config, mut stop: watch::Receiver<
     let mut next_whole = Instant::now();
     loop {
         let is_whole = Instant::now() >= next_whole;
-        if is_whole {
-            next_whole = Instant::now() + scan;
-        }
         if let Some(ticked) = trouble.note(tick_now(parts, config, is_whole).await) {
             tell(ticked, is_whole, &mut unreadable);
+        }
+        if is_whole {
+            next_whole = Instant::now() + scan;
         }
         tokio::select! {
             _true_or_gone = stop.wait_for(|stop| *stop) => return,

@@ -47,7 +47,7 @@ pub async fn tick(
 }
 
 /// Offers jobs to free slots, and does nothing else of a [`tick`]: for when somebody has said that there is work or room. What is
-/// overdue or cancelled becomes so by itself, and is found by the next whole look.
+/// overdue becomes so by itself, and who cancels tells the builder at once: the next tick is soon enough for both.
 ///
 /// # Errors
 /// As [`tick`].

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use farm::arch::Arch;
-use farm::decision::{Grounds, opened};
+use farm::decision::{Grounds, PREDICATE, opened};
 use farm::digest::Digest;
 use farm::dsse::DecisionPublic;
 use farm::gate::{Approved, CLOSURE, Decision, Layered, TestResult, UNDER_TEST, Waiver};
@@ -243,6 +243,8 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
 /// Of a statement what it was about; it names every package besides.
 #[derive(Deserialize)]
 struct Former {
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
     predicate: About,
 }
 
@@ -264,8 +266,11 @@ async fn check_former(
     let Some(former) = tx.decision(to).await? else {
         return Err(refused("no signer ever signed it".to_owned()));
     };
-    let (Former { predicate: said }, _) =
+    let (Former { predicate_type, predicate: said }, _) =
         opened(&former, decisions).map_err(|error| refused(error.to_string()))?;
+    if predicate_type != PREDICATE {
+        return Err(refused(format!("what was signed then is a {predicate_type}, and no decision")));
+    }
     if said.snapshot != to || said.tag != snapshot.tag || said.content != snapshot.content {
         return Err(refused("what was signed then had another content, or was of another repo".to_owned()));
     }

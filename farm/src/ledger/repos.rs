@@ -16,8 +16,9 @@ use crate::stamp::Stamp;
 const FIRST_PRIORITY: u32 = 10;
 const PRIORITY_STEP: u32 = 5;
 
-/// Bytes of rows that [`read_snapshot`] remembers.
+/// Bytes of rows that [`read_snapshot`] remembers, and how many rows.
 const REMEMBERED: usize = 32 * 1024 * 1024;
+const REMEMBERED_ROWS: usize = 64;
 
 /// A repo's pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,7 +319,9 @@ fn read_snapshot(doc: String) -> Result<Arc<Snapshot>> {
     let snapshot: Arc<Snapshot> = Arc::new(from_doc("snapshot", &doc)?);
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
     read.push_front((doc, snapshot.clone()));
-    while read.iter().map(|(known, _)| known.len()).sum::<usize>() > REMEMBERED {
+    while read.len() > REMEMBERED_ROWS
+        || read.iter().map(|(known, _)| known.len()).sum::<usize>() > REMEMBERED
+    {
         read.pop_back();
     }
     Ok(snapshot)

@@ -1,6 +1,6 @@
 //! Keys that signers told of, what they have signed, and what they say of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use sqlx::AssertSqlSafe;
@@ -115,11 +115,8 @@ impl Tx {
             self.hold(&format!("signed:{body}"), &file.digest).await?;
             return Ok(file.clone());
         }
-        let known = self.signed_by(&file.fingerprint, std::slice::from_ref(&file.body)).await?;
-        known
-            .into_values()
-            .next()
-            .ok_or_else(|| LedgerError::LostRace { table: "signed", id: body.to_owned() })
+        let mut known = self.signed_by(&file.fingerprint, std::slice::from_ref(&file.body)).await?;
+        known.remove(&file.body).ok_or_else(|| LedgerError::LostRace { table: "signed", id: body.to_owned() })
     }
 
     /// The signed forms by this key of the RPMs with these body digests, as far as there are some.
@@ -131,6 +128,8 @@ impl Tx {
         fingerprint: &str,
         bodies: &[Digest],
     ) -> Result<BTreeMap<Digest, SignedFile>> {
+        let mut wanted: BTreeSet<&Digest> = bodies.iter().collect();
+        let each_once: Vec<&Digest> = wanted.iter().copied().collect();
         // Whole repos are asked for: ten thousand rows, one by one, take longer to come than to be found.
         let rows = fetch_in!(
             self,
@@ -139,18 +138,26 @@ impl Tx {
              WHERE fingerprint = $1 AND body",
             "",
             [fingerprint],
-            bodies
+            each_once
         );
-        let file = |row: &str| {
+        let mut files = BTreeMap::new();
+        for row in rows.iter().flat_map(|(rows,)| rows.as_deref()).flat_map(|rows| rows.split(',')) {
+            let corrupt = |why: &str| {
+                let (id, why) = (row.chars().take(200).collect(), why.to_owned());
+                LedgerError::Corrupt { table: "signed", id, why }
+            };
             let [body, digest, size] = row.split(' ').collect::<Vec<_>>()[..] else {
-                let why = "it is no digest, digest and size".to_owned();
-                return Err(LedgerError::Corrupt { table: "signed", id: row.to_owned(), why });
+                return Err(corrupt("it is no digest, digest and size"));
             };
             let (body, digest) = (parsed::<Digest>("signed", body)?, parsed("signed", digest)?);
+            if !wanted.remove(&body) {
+                return Err(corrupt("it was not asked for, or is there twice"));
+            }
             let size = size_out(parsed("signed", size)?);
-            Ok((body.clone(), SignedFile { body, fingerprint: fingerprint.to_owned(), digest, size }))
-        };
-        rows.iter().flat_map(|(rows,)| rows.as_deref()).flat_map(|rows| rows.split(',')).map(file).collect()
+            let file = SignedFile { body: body.clone(), fingerprint: fingerprint.to_owned(), digest, size };
+            files.insert(body, file);
+        }
+        Ok(files)
     }
 
     /// Keeps what a signer has put its name to, in place of what it had for this snapshot before. What was published is not
@@ -201,17 +208,17 @@ impl Tx {
     pub async fn endorsed_by(&mut self, snapshot: SnapshotId) -> Result<Vec<String>> {
         let sql = "SELECT keys FROM endorsement WHERE snapshot = $1";
         let row = fetch!(fetch_optional, self, (String,), sql, snapshot.to_string())?;
-        Ok(row.iter().flat_map(|(keys,)| keys.split(' ')).map(str::to_owned).collect())
+        Ok(row.iter().flat_map(|(keys,)| keys.split_whitespace()).map(str::to_owned).collect())
     }
 
     /// What signed the snapshots that are live now: fingerprints, of whatever purpose.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn keys_in_use(&mut self) -> Result<std::collections::BTreeSet<String>> {
+    pub async fn keys_in_use(&mut self) -> Result<BTreeSet<String>> {
         let sql =
             "SELECT e.keys FROM endorsement e JOIN repo r ON r.current = e.snapshot ORDER BY e.snapshot";
-        let mut keys = std::collections::BTreeSet::new();
+        let mut keys = BTreeSet::new();
         for (of_one,) in fetch!(fetch_all, self, (String,), sql)? {
             keys.extend(of_one.split(' ').map(str::to_owned));
         }

@@ -82,7 +82,10 @@ async fn many_are_found_at_once(db: Db) {
             SignedFile { body: body.clone(), fingerprint: "aa".to_owned(), digest: body.clone(), size: 1 };
         tx.put_signed(&file, later(0)).await.unwrap();
     }
-    assert_eq!(tx.signed_by("aa", &bodies).await.unwrap().len(), 45);
+    let twice = [bodies.clone(), bodies].concat();
+    let found = tx.signed_by("aa", &twice).await.unwrap();
+    assert_eq!(found.len(), 45);
+    assert!(found.iter().all(|(body, file)| file.body == *body && file.digest == *body && file.size == 1));
     let known: Build = build(1, "hello", "1");
     tx.insert_request(&request(1, RequestKind::Build)).await.unwrap();
     assert!(tx.insert_build(&known).await.unwrap());
@@ -115,10 +118,14 @@ async fn an_endorsement_is_replaced_until_it_is_published(db: Db) {
         provenance: BTreeMap::new(),
     };
     assert_eq!(tx.endorsement(snapshot.id).await.unwrap(), None);
+    assert_eq!(tx.decision(snapshot.id).await.unwrap(), None);
+    assert_eq!(tx.endorsed_by(snapshot.id).await.unwrap(), Vec::<String>::new());
     for at in [1, 2] {
         tx.put_endorsement(&endorsed(at)).await.unwrap();
         assert_eq!(tx.endorsement(snapshot.id).await.unwrap(), Some(endorsed(at)));
     }
+    assert_eq!(tx.decision(snapshot.id).await.unwrap(), Some(endorsed(2).decision));
+    assert_eq!(tx.endorsed_by(snapshot.id).await.unwrap(), endorsed(2).keys);
     assert!(tx.keys_in_use().await.unwrap().is_empty(), "it is not live");
     let Decision::Approved(approved) = tx.ask_gate(&promotion, later(3)).await.unwrap() else {
         panic!("the gate lets it through");

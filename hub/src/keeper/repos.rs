@@ -163,7 +163,9 @@ async fn bring_back(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
 /// Removes a snapshot from the staging folder, as far as that goes.
 pub(super) async fn discard(hub: &Hub, id: SnapshotId) {
     let folder = hub.staging.join(id.to_string());
-    if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+    if let Err(error) = tokio::fs::remove_dir_all(&folder).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
         tracing::warn!(%error, folder = %folder.display(), "a staged snapshot could not be removed");
     }
 }

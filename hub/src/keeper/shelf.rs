@@ -14,13 +14,15 @@ use crate::problem::{Answer, Problem};
 use crate::shelf::Shelf;
 use crate::state::Hub;
 
-/// The lock of whoever puts packages into the bucket, beside others who do, or removes some from it.
+/// The lock of whoever puts packages into the bucket, beside others who put some of another repo there, or removes some from it.
 const SHELF: &str = "shelf";
 
 /// Makes sure that users can fetch a snapshot of the public tree where they fetch such, before anything points to it.
 pub(super) async fn shelve(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
     let Some(shelf) = &hub.shelf else { return Ok(()) };
     let _nobody_sweeps = hub.together_at(SHELF).await?;
+    // What two put there of one repo, each might take for damage that the other has done.
+    let _nobody_else_brings = hub.alone_at(&format!("{SHELF}-{tag}")).await?;
     shelf.bring(tag, id).await.map_err(|error| {
         Problem::unavailable(
             format!("snapshot {id} of {tag} is not where users fetch it: {error}"),

@@ -5,6 +5,7 @@
 //! snap/<snapshot id>/<folder>/repodata
 //! snap/<snapshot id>/<folder>/Packages                      -> ../../../pool/<tag>/<folder>/Packages
 //! pool/<tag>/<folder>/Packages/<letter>/<digest>/<package>
+//! pool/<tag>/elsewhere/<snapshot id>                         it was brought in while packages were not kept here
 //! live/<tag>                                                -> ../snap/<snapshot id>
 //! buildlogs/centos/<dist>/<sig>/<folder>/<project>-<release> -> ../../../../../live/<testing tag>/<folder>
 //! mirror/SIGs/<dist>/<sig>/<folder>/<project>-<release>      -> ../../../../../live/<release tag>/<folder>
@@ -244,9 +245,6 @@ impl SnapshotTree {
         changed.extend(manifest::folders_of(&dir)?.iter().map(|folder| dir.join(folder)));
         changed.extend(dir.parent().map(Path::to_owned));
         pool::flush(&self.root, &changed)?;
-        if self.artifacts.is_some() {
-            pool::is_whole(&self.root, tag)?;
-        }
         tracing::trace!(target: "steps", "{tag}: in the tree for good");
         // A copy across file systems, or a compose repeated after the move, leaves the staged one.
         Ok(remove_tree(staged)?)

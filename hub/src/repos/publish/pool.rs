@@ -20,7 +20,7 @@ use crate::repos::manifest::{self, Listed, Listing, ManifestError, PACKAGES, is_
 
 /// The folder of a tree that has the packages.
 const POOL: &str = "pool";
-/// The file beside a tag's folders that says that packages were published which are not in them.
+/// The folder beside a tag's folders that names each snapshot which was brought in without its packages.
 const ELSEWHERE: &str = "elsewhere";
 /// More directories than this are not flushed one by one, but with everything on the file system.
 const FLUSHED_SINGLY: usize = 64;
@@ -43,9 +43,9 @@ pub(super) fn stock(
     base: Option<Place<'_>>,
 ) -> Result<BTreeSet<PathBuf>, PublishError> {
     let mut changed = BTreeSet::new();
-    let mark = root.join(POOL).join(tag).join(ELSEWHERE);
-    // What was published while packages were elsewhere does not say what is here.
-    let base = base.filter(|_| !mark.exists());
+    let elsewhere = root.join(POOL).join(tag).join(ELSEWHERE);
+    // What was brought in while packages were elsewhere does not say what is here.
+    let base = base.filter(|base| !elsewhere.join(base.id.to_string()).exists());
     for folder in manifest::folders_of(staged.dir)? {
         let listing = Listing::read(staged.dir, staged.id, &folder)?;
         let before = match base.map(|base| Listing::read(base.dir, base.id, &folder)).transpose() {
@@ -66,19 +66,13 @@ pub(super) fn stock(
         }
         lead(staged.dir, tag, &folder)?;
     }
-    if artifacts.is_none() && mark.parent().is_some_and(Path::is_dir) {
+    if artifacts.is_none() {
+        make_dirs(&elsewhere, root, &mut changed)?;
+        let mark = elsewhere.join(staged.id.to_string());
         File::create(&mark).at("create", &mark)?;
+        changed.insert(elsewhere);
     }
     Ok(changed)
-}
-
-/// The pool has, for good, all packages of what was brought in last.
-pub(super) fn is_whole(root: &Path, tag: &str) -> Result<(), FileError> {
-    let mark = root.join(POOL).join(tag).join(ELSEWHERE);
-    match fs::remove_file(&mark) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.at("remove", &mark),
-    }
 }
 
 fn damaged(dir: &Path, folder: &str) -> ManifestError {
@@ -165,6 +159,13 @@ pub(super) fn tags(root: &Path) -> Result<Vec<String>, FileError> {
 /// Removes from a tag's pool what none of its snapshots, which are all of them, has. Gives the number of packages.
 pub(super) fn sweep(root: &Path, tag: &str, kept: &[Place<'_>]) -> Result<usize, PublishError> {
     let pool = root.join(POOL).join(tag);
+    let elsewhere = pool.join(ELSEWHERE);
+    if elsewhere.is_dir() {
+        let marks = names_in(&elsewhere)?;
+        for gone in marks.iter().filter(|mark| !kept.iter().any(|place| place.id.to_string() == **mark)) {
+            fs::remove_file(elsewhere.join(gone)).at("remove a file from", &elsewhere)?;
+        }
+    }
     let mut removed = 0;
     // Beside the folders lies where builds come from.
     for folder in names_in(&pool)?.into_iter().filter(|name| is_folder(name)) {

@@ -321,10 +321,22 @@ async fn packages_that_were_elsewhere_for_a_time_come_to_the_tree() {
     farm.publish(stage, None, &first, &staged).await.unwrap();
     assert_eq!(packages_below(&farm.public.root().join("pool")), Vec::<String>::new());
 
+    // One is brought in with its packages, and never shown: what follows the first one needs all of its own all the same.
     farm.public = with_packages;
     let (second, staged) = farm.composed(stage, Some(&first), "2.11").await;
-    farm.publish(stage, Some(&first), &second, &staged).await.unwrap();
-    assert!(is_whole(&farm.public, second.id));
+    let approved = farm.bench.approve(&farm.project, stage, &second, Some(first.id));
+    farm.public.admit(&approved, &farm.project, stage, &staged).await.unwrap();
+    farm.public.hold().await.unwrap().take_out(second.id).await.unwrap();
+    farm.public.sweep().await.unwrap();
+    let (third, staged) = farm.composed(stage, Some(&first), "2.12").await;
+    farm.publish(stage, Some(&first), &third, &staged).await.unwrap();
+    assert!(is_whole(&farm.public, third.id));
+
+    let marks = farm.public.root().join("pool").join(&first.tag).join("elsewhere");
+    assert_eq!(names_in(&marks).unwrap(), [first.id.to_string()]);
+    remove(&farm.public, first.id).await.unwrap();
+    assert_eq!(names_in(&marks).unwrap(), Vec::<String>::new());
+    assert!(is_whole(&farm.public, third.id));
 }
 
 #[tokio::test]
