@@ -106,4 +106,5 @@ def report(rows):
     print("every aim is met" if not missed else f"missed at {missed}; is the machine busy with something else?")
 
 
-main()
+if __name__ == "__main__":
+    main()

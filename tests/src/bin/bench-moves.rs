@@ -86,9 +86,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let revision = bench.hub.db.read().await?.repo(TAG).await?.revision - 1;
     for _ in 0..rounds {
+        let shown = bench.hub.public.live(TAG).map(|shown| bench.hub.public.dir(shown));
         let (rollback_ms, back) = bench.moved(async |bench| bench.go_back(revision).await).await?;
         bench.is_published(back).await?;
-        let verify_ms = bench.look().await?;
+        let verify_ms = bench.look(shown).await?;
         let (promote_ms, forth) = bench.moved(async |bench| bench.promote(&next).await).await?;
         bench.is_published(forth).await?;
         println!("{}", json!({"rollback_ms": rollback_ms, "promote_ms": promote_ms, "verify_ms": verify_ms}));
@@ -254,8 +255,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Looks at what is live as if it were staged; gives how many milliseconds that takes.
-    async fn look(&self) -> anyhow::Result<f64> {
+    /// Looks at what is live as if it were staged, and the former one live; gives how many milliseconds that takes.
+    async fn look(&self, former: Option<PathBuf>) -> anyhow::Result<f64> {
         let said = |problem| anyhow::anyhow!("{problem}");
         let mut tx = self.hub.db.read().await?;
         let snapshot = tx.live(TAG).await?.context("something is live")?;
@@ -268,7 +269,7 @@ impl Bench {
             signed,
             keys: keys.map(|key| PublicKey::from_armored(&key.public)).collect::<Result<_, _>>()?,
             former: Vec::new(),
-            live: None,
+            live: former,
             artifacts: self.hub.artifacts.clone(),
             snapshot,
         };

@@ -102,11 +102,12 @@ impl Members {
             }
             Ok(())
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(missing.len());
-        if workers < 2 {
+        if missing.len() < 2 {
+            // To ask how many processors there are takes longer than to start a thread.
             work()?;
         } else {
-            at_once(&vec![(); workers], |()| work())?;
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            at_once(&vec![(); processors.min(missing.len())], |()| work())?;
         }
         Ok(buckets)
     }
