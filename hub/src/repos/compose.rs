@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::engine::{Compression, Engine, EngineError, Entry};
 use super::manifest;
+use super::parallel::in_halves;
 use crate::files::{At as _, FileError, blocking, ensure_dir, remove_tree, sync_dir, sync_tree};
 
 /// The end of the name of a snapshot that is not complete.
@@ -132,7 +133,7 @@ impl Plan {
     pub fn public(
         snapshot: &Snapshot,
         arches: &[Arch],
-        signed: impl Fn(&Rpm) -> Option<Shipped>,
+        signed: impl Fn(&Rpm) -> Option<Shipped> + Sync,
     ) -> Result<Self, ComposeError> {
         Self::of(public_name(snapshot.id), snapshot, arches, signed)
     }
@@ -141,21 +142,20 @@ impl Plan {
         name: String,
         snapshot: &Snapshot,
         arches: &[Arch],
-        shipped: impl Fn(&Rpm) -> Option<Shipped>,
+        shipped: impl Fn(&Rpm) -> Option<Shipped> + Sync,
     ) -> Result<Self, ComposeError> {
         let id = snapshot.id;
         let mut folders: BTreeMap<String, Folder> =
             manifest::folder_names(arches).map(|name| (name, Folder::default())).collect();
         for (name, rpms) in snapshot.folders(arches) {
-            let folder = folders.entry(name).or_default();
-            for rpm in rpms {
+            folders.entry(name).or_default().packages = in_halves(&rpms, |rpm| {
                 if !rpm.nevra.is_sound() || rpm.nevra.file_name() != rpm.file {
                     return Err(ComposeError::BadFile { id, file: rpm.file.clone() });
                 }
                 let none = || ComposeError::NotShipped { id, file: rpm.file.clone() };
                 let Shipped { digest, size } = shipped(rpm).ok_or_else(none)?;
-                folder.packages.push(Entry::called(&rpm.nevra, &rpm.file, &digest, size));
-            }
+                Ok(Entry::called(&rpm.nevra, &rpm.file, &digest, size))
+            })?;
         }
         for arch in arches {
             let folder = folders.entry(arch.to_string()).or_default();

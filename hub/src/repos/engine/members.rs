@@ -14,6 +14,7 @@ use super::sealed::{self, Sealed};
 use super::store::{Store, Stored, files_below, remove};
 use super::{EngineError, Entry, xml};
 use crate::files::{At as _, FileError};
+use crate::repos::parallel::{at_once, in_halves};
 
 /// Raised when equal packages give other bytes than before.
 const FORMAT: &str = "members 1";
@@ -103,7 +104,7 @@ impl Members {
             Ok(())
         };
         if missing.len() < 2 {
-            // To ask how many processors there are takes longer than to start a thread.
+            // Most publications change one: then nobody needs to know how many processors there are, which takes a while.
             work()?;
         } else {
             let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -158,11 +159,7 @@ impl Members {
     }
 
     fn make(&self, bucket: &Bucket<'_>, compression: Compression) -> Result<(), EngineError> {
-        let fragments = bucket
-            .entries
-            .iter()
-            .map(|entry| self.store.get(&entry.digest))
-            .collect::<Result<Vec<Stored>, _>>()?;
+        let fragments: Vec<Stored> = in_halves(&bucket.entries, |entry| self.store.get(&entry.digest))?;
         let hrefs: Vec<String> = bucket.entries.iter().map(|entry| quoted_href(&entry.href)).collect();
         let member = |document: Document| match document {
             Document::Primary => {
@@ -180,21 +177,6 @@ impl Members {
         })?;
         Ok(())
     }
-}
-
-/// Does some work for each of these at the same time; gives what comes out, in their order.
-pub(super) fn at_once<T: Sync, R: Send, E: Send>(
-    each: &[T],
-    work: impl Fn(&T) -> Result<R, E> + Sync,
-) -> Result<Vec<R>, E> {
-    let work = &work;
-    thread::scope(|scope| {
-        let running: Vec<_> = each.iter().map(|one| scope.spawn(move || work(one))).collect();
-        running
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
 }
 
 fn quoted_href(href: &str) -> String {

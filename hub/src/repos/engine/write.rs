@@ -9,10 +9,11 @@ use farm::extras::Extra;
 use sha2::{Digest as _, Sha256};
 
 use super::compression::Compression;
-use super::members::{Bucket, Document, at_once};
+use super::members::{Bucket, Document};
 use super::repomd::{self, Record};
 use super::{Engine, EngineError, Entry, Written, buckets};
 use crate::files::{At as _, FileError};
+use crate::repos::parallel::at_once;
 
 /// Bytes from which on the disk has a file to itself while the other documents are still at work.
 const LARGE: u64 = 1024 * 1024;
