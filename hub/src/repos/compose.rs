@@ -21,7 +21,6 @@ use tempfile::TempDir;
 
 use super::engine::{Compression, Engine, EngineError, Entry};
 use super::manifest;
-use super::parallel::in_halves;
 use crate::files::{At as _, FileError, blocking, ensure_dir, remove_tree, sync_dir, sync_tree};
 
 /// The end of the name of a snapshot that is not complete.
@@ -133,7 +132,7 @@ impl Plan {
     pub fn public(
         snapshot: &Snapshot,
         arches: &[Arch],
-        signed: impl Fn(&Rpm) -> Option<Shipped> + Sync,
+        signed: impl Fn(&Rpm) -> Option<Shipped>,
     ) -> Result<Self, ComposeError> {
         Self::of(public_name(snapshot.id), snapshot, arches, signed)
     }
@@ -142,20 +141,21 @@ impl Plan {
         name: String,
         snapshot: &Snapshot,
         arches: &[Arch],
-        shipped: impl Fn(&Rpm) -> Option<Shipped> + Sync,
+        shipped: impl Fn(&Rpm) -> Option<Shipped>,
     ) -> Result<Self, ComposeError> {
         let id = snapshot.id;
         let mut folders: BTreeMap<String, Folder> =
             manifest::folder_names(arches).map(|name| (name, Folder::default())).collect();
         for (name, rpms) in snapshot.folders(arches) {
-            folders.entry(name).or_default().packages = in_halves(&rpms, |rpm| {
+            let folder = folders.entry(name).or_default();
+            for rpm in rpms {
                 if !rpm.nevra.is_sound() || rpm.nevra.file_name() != rpm.file {
                     return Err(ComposeError::BadFile { id, file: rpm.file.clone() });
                 }
                 let none = || ComposeError::NotShipped { id, file: rpm.file.clone() };
                 let Shipped { digest, size } = shipped(rpm).ok_or_else(none)?;
-                Ok(Entry::called(&rpm.nevra, &rpm.file, &digest, size))
-            })?;
+                folder.packages.push(Entry::called(&rpm.nevra, &rpm.file, &digest, size));
+            }
         }
         for arch in arches {
             let folder = folders.entry(arch.to_string()).or_default();

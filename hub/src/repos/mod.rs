@@ -5,7 +5,6 @@ pub mod dotrepo;
 pub mod engine;
 pub mod manifest;
 pub mod metalink;
-mod parallel;
 pub mod publish;
 mod repomd;
 #[cfg(test)]

@@ -14,7 +14,6 @@ use super::sealed::{self, Sealed};
 use super::store::{Store, Stored, files_below, remove};
 use super::{EngineError, Entry, xml};
 use crate::files::{At as _, FileError};
-use crate::repos::parallel::{at_once, in_halves};
 
 /// Raised when equal packages give other bytes than before.
 const FORMAT: &str = "members 1";
@@ -103,12 +102,11 @@ impl Members {
             }
             Ok(())
         };
-        if missing.len() < 2 {
-            // Most publications change one: then nobody needs to know how many processors there are, which takes a while.
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(missing.len());
+        if workers < 2 {
             work()?;
         } else {
-            let processors = thread::available_parallelism().map_or(1, usize::from);
-            at_once(&vec![(); processors.min(missing.len())], |()| work())?;
+            at_once(&vec![(); workers], |()| work())?;
         }
         Ok(buckets)
     }
@@ -159,7 +157,11 @@ impl Members {
     }
 
     fn make(&self, bucket: &Bucket<'_>, compression: Compression) -> Result<(), EngineError> {
-        let fragments: Vec<Stored> = in_halves(&bucket.entries, |entry| self.store.get(&entry.digest))?;
+        let fragments = bucket
+            .entries
+            .iter()
+            .map(|entry| self.store.get(&entry.digest))
+            .collect::<Result<Vec<Stored>, _>>()?;
         let hrefs: Vec<String> = bucket.entries.iter().map(|entry| quoted_href(&entry.href)).collect();
         let member = |document: Document| match document {
             Document::Primary => {
@@ -177,6 +179,21 @@ impl Members {
         })?;
         Ok(())
     }
+}
+
+/// Does some work for each of these at the same time; gives what comes out, in their order.
+pub(super) fn at_once<T: Sync, R: Send, E: Send>(
+    each: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let work = &work;
+    thread::scope(|scope| {
+        let running: Vec<_> = each.iter().map(|one| scope.spawn(move || work(one))).collect();
+        running
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn quoted_href(href: &str) -> String {

@@ -9,14 +9,10 @@ use farm::extras::Extra;
 use sha2::{Digest as _, Sha256};
 
 use super::compression::Compression;
-use super::members::{Bucket, Document};
+use super::members::{Bucket, Document, at_once};
 use super::repomd::{self, Record};
 use super::{Engine, EngineError, Entry, Written, buckets};
 use crate::files::{At as _, FileError};
-use crate::repos::parallel::at_once;
-
-/// Bytes from which on the disk has a file to itself while the other documents are still at work.
-const LARGE: u64 = 1024 * 1024;
 
 impl Document {
     /// How it begins, but for the number of packages, and how it ends.
@@ -37,8 +33,8 @@ impl Document {
 
 impl Engine {
     /// Writes `<folder>/repodata/` for these packages, and gives what it wrote. Names of files contain their digests, so
-    /// equal names are equal files; `repomd.xml` comes last. `revision` is the time in milliseconds. The folder is made.
-    /// Whoever makes it known flushes it to the disk before; what is large is there already.
+    /// equal names are equal files; `repomd.xml` comes last. `revision` is the time in milliseconds. The folder is made;
+    /// nothing is flushed to the disk: whoever makes the folder known does that before.
     ///
     /// It reads and compresses: call it on a blocking thread.
     ///
@@ -155,9 +151,6 @@ impl Output {
     }
 
     fn finish(self) -> Result<Record, FileError> {
-        if self.size >= LARGE {
-            self.file.sync_data().at("flush", &self.path)?;
-        }
         let digest = Digest::from_bytes(&self.hasher.finalize());
         let name = format!("{digest}-{}", self.name);
         let path = self.path.with_file_name(&name);
