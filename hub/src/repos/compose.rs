@@ -15,6 +15,7 @@ use farm::arch::Arch;
 use farm::digest::Digest;
 use farm::extras::{Extra, files};
 use farm::ids::SnapshotId;
+use farm::nvr::Nevra;
 use farm::sig::Project;
 use farm::snapshot::{Rpm, Snapshot};
 use tempfile::TempDir;
@@ -149,12 +150,12 @@ impl Plan {
         for (name, rpms) in snapshot.folders(arches) {
             let folder = folders.entry(name).or_default();
             for rpm in rpms {
-                if !rpm.nevra.is_sound() || rpm.nevra.file_name() != rpm.file {
+                if !rpm.nevra.is_sound() || !is_file_of(&rpm.file, &rpm.nevra) {
                     return Err(ComposeError::BadFile { id, file: rpm.file.clone() });
                 }
                 let none = || ComposeError::NotShipped { id, file: rpm.file.clone() };
                 let Shipped { digest, size } = shipped(rpm).ok_or_else(none)?;
-                folder.packages.push(Entry::called(&rpm.nevra, &rpm.file, &digest, size));
+                folder.packages.push(Entry::called(&rpm.nevra, &rpm.file, digest, size));
             }
         }
         for arch in arches {
@@ -214,6 +215,12 @@ impl Plan {
             (None, why) => ComposeError::Metadata { id, folder: name.to_owned(), why },
         }
     }
+}
+
+/// Is it called [as it should be](Nevra::file_name)? Every package of a repo is asked with each change of it.
+fn is_file_of(file: &str, nevra: &Nevra) -> bool {
+    let parts = [&nevra.name, "-", &nevra.version, "-", &nevra.release, ".", &nevra.arch, ".rpm"];
+    parts.into_iter().try_fold(file, |rest, part| rest.strip_prefix(part)) == Some("")
 }
 
 /// The name of the directory of a snapshot as the public gets it, below the staging directory.

@@ -102,11 +102,12 @@ impl Members {
             }
             Ok(())
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(missing.len());
-        if workers < 2 {
+        if missing.len() < 2 {
+            // Most changes are of one bucket; to ask how many processors there are reads several files.
             work()?;
         } else {
-            at_once(&vec![(); workers], |()| work())?;
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            at_once(&vec![(); processors.min(missing.len())], |()| work())?;
         }
         Ok(buckets)
     }
@@ -157,11 +158,10 @@ impl Members {
     }
 
     fn make(&self, bucket: &Bucket<'_>, compression: Compression) -> Result<(), EngineError> {
-        let fragments = bucket
-            .entries
-            .iter()
-            .map(|entry| self.store.get(&entry.digest))
-            .collect::<Result<Vec<Stored>, _>>()?;
+        let halves = bucket.entries.split_at(bucket.entries.len() / 2);
+        let read = |half: &&[&Entry]| half.iter().map(|entry| self.store.get(&entry.digest)).collect();
+        let read: Vec<Vec<Stored>> = at_once(&[halves.0, halves.1], read)?;
+        let fragments: Vec<Stored> = read.into_iter().flatten().collect();
         let hrefs: Vec<String> = bucket.entries.iter().map(|entry| quoted_href(&entry.href)).collect();
         let member = |document: Document| match document {
             Document::Primary => {

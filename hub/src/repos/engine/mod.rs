@@ -135,13 +135,13 @@ impl Entry {
     /// The package of this name in the file with this digest and size in bytes.
     #[must_use]
     pub fn new(nevra: &Nevra, digest: &Digest, size: u64) -> Self {
-        Self::called(nevra, &nevra.file_name(), digest, size)
+        Self::called(nevra, &nevra.file_name(), digest.clone(), size)
     }
 
     /// The same where the name of its file, which follows from its own, is known.
-    pub(super) fn called(nevra: &Nevra, file: &str, digest: &Digest, size: u64) -> Self {
-        let (spot, href) = (buckets::spot(&nevra.name, &nevra.arch), package_path(file, digest));
-        Self { digest: digest.clone(), file_at: href.len() - file.len(), href, size, spot }
+    pub(super) fn called(nevra: &Nevra, file: &str, digest: Digest, size: u64) -> Self {
+        let (spot, href) = (buckets::spot(&nevra.name, &nevra.arch), package_path(file, &digest));
+        Self { digest, file_at: href.len() - file.len(), href, size, spot }
     }
 
     /// SHA-256 of its file.
