@@ -1,5 +1,6 @@
 //! An S3-compatible server, as a process of its own, with a folder in which it keeps what it has.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -113,6 +114,31 @@ impl S3Server {
     #[must_use]
     pub fn bucket(&self) -> Bucket {
         Bucket::open(&self.config(None)).expect("the bucket")
+    }
+
+    /// Every file of what is published, with its size; `None` while an object there is not whole, with what the server notes of it.
+    #[must_use]
+    pub fn at_rest(&self) -> Option<BTreeMap<PathBuf, u64>> {
+        let (mut files, mut folders) = (BTreeMap::new(), vec![self.below("public")]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).ok()? {
+                let entry = entry.ok()?;
+                let about = entry.metadata().ok()?;
+                if about.is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    files.insert(entry.path(), about.len());
+                }
+            }
+        }
+        let is_whole = |path: &PathBuf| {
+            let Some(key) = path.to_str().and_then(|path| path.strip_suffix("._S3rver_object")) else {
+                return true;
+            };
+            let notes = [format!("{key}._S3rver_object.md5"), format!("{key}._S3rver_metadata.json")];
+            notes.iter().all(|note| files.get(Path::new(note)).is_some_and(|size| *size > 0))
+        };
+        files.keys().all(is_whole).then_some(files)
     }
 
     /// Where on its disk the content is that it gives for a key.

@@ -205,6 +205,16 @@ async fn a_bucket_that_goes_away_in_the_middle_stops_nothing_but_that_and_it_goe
         (snapshots_in(&kept.server).len() > known.len()).then_some(())
     })
     .await;
+    // A store that is worth its name has no halves when it comes back; this one has what it was killed at.
+    let mut earlier = None;
+    loop {
+        let now = kept.server.at_rest();
+        if now.is_some() && now == earlier {
+            break;
+        }
+        earlier = now;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
     kept.server.kill();
     line.is_well();
     let whom = line.address.to_string();
