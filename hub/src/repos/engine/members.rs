@@ -158,10 +158,11 @@ impl Members {
     }
 
     fn make(&self, bucket: &Bucket<'_>, compression: Compression) -> Result<(), EngineError> {
-        let halves = bucket.entries.split_at(bucket.entries.len() / 2);
-        let read = |half: &&[&Entry]| half.iter().map(|entry| self.store.get(&entry.digest)).collect();
-        let read: Vec<Vec<Stored>> = at_once(&[halves.0, halves.1], read)?;
-        let fragments: Vec<Stored> = read.into_iter().flatten().collect();
+        let fragments = bucket
+            .entries
+            .iter()
+            .map(|entry| self.store.get(&entry.digest))
+            .collect::<Result<Vec<Stored>, _>>()?;
         let hrefs: Vec<String> = bucket.entries.iter().map(|entry| quoted_href(&entry.href)).collect();
         let member = |document: Document| match document {
             Document::Primary => {
