@@ -1,7 +1,10 @@
 //! What a recipe must keep to before anything is done with it. The hub made it, but much in it was written by
 //! packagers, and it ends up in paths, in dnf's configuration and in arguments.
 
-use farm::recipe::{Recipe, RepoOrigin, Work};
+use std::collections::BTreeSet;
+
+use farm::gate::UNDER_TEST;
+use farm::recipe::{Recipe, RepoOrigin, RepoSource, Work};
 
 /// Longest file name that every file system takes.
 const NAME: usize = 255;
@@ -21,6 +24,7 @@ pub(crate) fn recipe(recipe: &Recipe) -> Result<(), String> {
             check(printable && url::Url::parse(baseurl).is_ok(), "a repo's address", baseurl)?;
         }
     }
+    repos(&recipe.repos)?;
     if let Some(sharing) = &recipe.sharing {
         check(is_plain(&sharing.target), "the target's name", &sharing.target)?;
     }
@@ -38,6 +42,25 @@ pub(crate) fn recipe(recipe: &Recipe) -> Result<(), String> {
             packages.iter().try_for_each(|package| check(is_plain(package), "a package's name", package))
         }
     }
+}
+
+/// Repos of the farm are told apart by their names, and nothing else may have the name of the one that is tested.
+fn repos(repos: &[RepoSource]) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    for repo in repos {
+        let is_new = match &repo.origin {
+            RepoOrigin::Snapshot { .. } => known.insert(&repo.name),
+            RepoOrigin::External { .. } => repo.name != UNDER_TEST,
+        };
+        if !is_new {
+            return Err(format!(
+                "the recipe is not valid: a second repo is called {:?}; if a template has an external repo of that name, \
+                 call it otherwise there and apply it again",
+                repo.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check(good: bool, what: &str, text: &str) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! in/            what containers see as /grange/in: the inputs, lookaside files in in/sources/
-//! repos/<name>/  what containers see as /grange/repos/<name>
+//! repos/<id>/    what containers see as /grange/repos/<id>
 //! grange.repo    dnf's configuration
 //! logs/          what containers wrote to standard error
 //! out/           what containers wrote to standard output
@@ -43,8 +43,8 @@ impl Workspace {
     pub(crate) fn inputs(&self) -> PathBuf {
         self.root.path().join("in")
     }
-    pub(crate) fn repo(&self, name: &str) -> PathBuf {
-        self.root.path().join("repos").join(name)
+    pub(crate) fn repo(&self, id: &str) -> PathBuf {
+        self.root.path().join("repos").join(id)
     }
     pub(crate) fn repo_file(&self) -> PathBuf {
         self.root.path().join("grange.repo")

@@ -23,6 +23,8 @@ use farm::stamp::Stamp;
 use tokio_util::sync::CancellationToken;
 
 const MIB: usize = 1024 * 1024;
+/// Far longer than stopping a container takes, and far shorter than what these do by themselves.
+const LONG: Duration = Duration::from_secs(300);
 
 /// One engine under test, and whether it really runs containers.
 struct Bench {
@@ -189,10 +191,10 @@ async fn keeps_every_byte(bench: &Bench) {
 
 async fn stops_what_breaks_a_limit(bench: &Bench) {
     let mut hangs = bench.spec("hangs", "echo begun >&2; trap '' TERM; sleep 1000 & wait; sleep 1000");
-    Arc::make_mut(&mut hangs.recipe).limits.seconds = 2;
+    Arc::make_mut(&mut hangs.recipe).limits.seconds = 5;
     let run = bench.run(&hangs).await;
     assert_eq!(run.ending(), Ending::TimedOut);
-    assert!(run.took < Duration::from_secs(20), "it took {:?}", run.took);
+    assert!(run.took < LONG, "it took {:?}", run.took);
     assert_eq!(run.log, "begun\n", "what was said before is kept");
 
     let run = bench.run_script("prints forever", "yes >&2").await;
@@ -224,7 +226,7 @@ async fn stops_when_told(bench: &Bench) {
     };
     let (run, ()) = tokio::join!(bench.run_until(&spec, &stop), soon);
     assert_eq!(run.ending(), Ending::Stopped);
-    assert!(run.took < Duration::from_secs(20), "it took {:?}", run.took);
+    assert!(run.took < LONG, "it took {:?}", run.took);
 
     let mut late = bench.spec("hangs", "sleep 1000");
     late.round = 2;
@@ -341,13 +343,10 @@ async fn walls(bench: &Bench) {
     assert_eq!(run.ending(), Ending::Exited(1), "{}", run.log);
     assert!(run.log.contains("No space left on device"), "{}", run.log);
 
-    let forks = "for ((i = 0; i < 200; i++)); do sleep 5 & done; echo survived >&2";
+    let forks =
+        "exec python3 -c 'import subprocess\nfor _ in range(200): subprocess.Popen([\"sleep\", \"1000\"])'";
     let run = bench.run_script("forks", forks).await;
-    assert!(
-        run.log.contains("fork: retry") || run.log.contains("Resource temporarily unavailable"),
-        "{}",
-        run.log
-    );
+    assert!(run.log.contains("Resource temporarily unavailable"), "{}", run.log);
 
     let shown = bench.folder.path().join("shown");
     std::fs::write(&shown, "a file of the host\n").unwrap();

@@ -168,7 +168,9 @@ async fn bad_packages(farm: &mut Farmyard) {
         ("forks-forever", "reached the limit of 128 processes"),
     ] {
         let limit = |limits: &mut Limits| {
-            (limits.seconds, limits.memory_mb, limits.disk_mb, limits.pids) = (20, 512, 128, 128);
+            (limits.memory_mb, limits.disk_mb, limits.pids) = (512, 128, 128);
+            // What is waited out is short; it holds for each container, and a slow machine may need long for what comes before.
+            limits.seconds = if name == "hangs" { 20 } else { 600 };
         };
         let (outcome, attempt) = build(farm, name, &[], limit).await;
         let log = attempt.log("build.log");
@@ -283,6 +285,8 @@ async fn repos_of_others(farm: &mut Farmyard) {
         let mut recipe = farm.recipe(Work::Build { srpm });
         let origin = RepoOrigin::External { baseurl: baseurl.clone() };
         recipe.repos = vec![RepoSource { name: "others".to_owned(), priority: 50, origin }];
+        // Another one of that name hides nothing.
+        recipe.repos.push(RepoSource { name: "others".to_owned(), priority: 60, ..repo(farm, &[]) });
         let (outcome, attempt) = farm.done(recipe).await;
         let log = format!("{}{}", attempt.log("root.log"), attempt.log("build.log"));
         match words {
@@ -429,7 +433,8 @@ async fn cancelled_in_the_middle(farm: &mut Farmyard) {
     farm.send_stop(job).await;
     let asked = std::time::Instant::now();
     assert!(matches!(farm.ended(job).await.0, Outcome::Cancelled { .. }));
-    assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{:?}", asked.elapsed());
+    // Long before its time is over.
+    assert!(asked.elapsed() < std::time::Duration::from_secs(100), "{:?}", asked.elapsed());
 }
 
 async fn story(variable: &str) {

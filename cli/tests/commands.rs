@@ -91,6 +91,7 @@ async fn a_status_says_what_is_stuck_before_what_is_well() {
         "nobody": ["no s390x builder has ever joined"], "bus_away": true,
         "untold": { "events": 3, "oldest": NOW - 125_000 },
         "queues": [{ "sig": "storage", "arch": "s390x", "jobs": 7, "oldest": NOW - 7_260_000 }],
+        "stuck": [{ "promotion": PROMOTION, "sig": "storage", "what": "hello-1-1 to testing", "why": "the hub's disk is full" }],
         "troubles": [{ "job": BUILD_JOB, "request": REQUEST, "label": "build", "arch": "s390x", "phase": "waiting",
                        "attempt": { "turn": 1, "builder": "b2", "started": NOW - 60_000, "ended": NOW - 30_000,
                                     "why": "the lease ran out" } }],
@@ -113,8 +114,10 @@ async fn a_status_says_what_is_stuck_before_what_is_well() {
             "",
         ]
     );
-    assert!(lines[10].starts_with("THE FARM FAILED"), "{printed}");
-    assert!(lines[11].starts_with("30 s ago") && lines[11].ends_with("the lease ran out"), "{printed}");
+    assert!(lines[10].starts_with("CANNOT GO ON"), "{printed}");
+    assert!(lines[11].starts_with(PROMOTION) && lines[11].ends_with("the hub's disk is full"), "{printed}");
+    assert!(lines[13].starts_with("THE FARM FAILED"), "{printed}");
+    assert!(lines[14].starts_with("30 s ago") && lines[14].ends_with("the lease ran out"), "{printed}");
 }
 
 #[tokio::test]
@@ -455,6 +458,12 @@ async fn files_are_downloaded_whole_and_stay_in_their_folder() {
     assert_eq!(std::fs::read_to_string(into.join("aarch64/hello-build.rpm")).unwrap(), "rpm!");
     assert_eq!(printed.lines().count(), 2);
     assert_eq!(std::fs::read_dir(&into).unwrap().count(), 2, "nothing else is left there");
+
+    let token = problem(401, "this needs a token, and none was given", Some("send it as a password"));
+    hub.on(&format!("GET /jobs/{SRPM_JOB}/files/hello-srpm.rpm"), [token]);
+    let (_, result) = hub.grange(&["download", "x", into.to_str().unwrap()]).await;
+    assert!(told(result).contains("`grange login` keeps your token"));
+    assert_eq!(std::fs::read_to_string(into.join("hello-srpm.rpm")).unwrap(), "srpm", "it stays as it was");
 
     let mut evil = job(BUILD_JOB, "build", "aarch64", "passed");
     evil["files"][0]["name"] = json!("../../evil");

@@ -14,6 +14,11 @@ use tempfile::TempDir;
 /// Far longer than anything takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a hub that was told to stop says so.
+const LEAVE_MS: u64 = 300_000;
+/// The same where that is waited out.
+const SHORT_LEAVE_MS: u64 = 500;
+
 struct Place {
     folder: TempDir,
 }
@@ -31,7 +36,7 @@ impl Place {
     fn configured(self, more: &str) -> Place {
         let text = format!(
             "[ledger]\nurl = \"sqlite:{}\"\n[bus]\nurl = \"amqp://nobody@127.0.0.1:1/none\"\n\
-             [hub]\ndata = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\nlisten = \"127.0.0.1:0\"\nleave_ms = 2000\n\
+             [hub]\ndata = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\nlisten = \"127.0.0.1:0\"\nleave_ms = {LEAVE_MS}\n\
              [scheduler]\nmetrics = \"127.0.0.1:0\"\n{more}",
             self.path("ledger.sqlite").display(),
             self.path("data").display(),
@@ -206,8 +211,21 @@ fn a_hub_that_stops_says_so_first_and_still_answers() {
     hub.told("-TERM");
     until("it says that it stops", || hub.get("/readyz").is_some_and(|(status, _)| status == 503));
     assert_eq!(hub.get("/healthz").unwrap().0, 200, "it still takes calls");
+    hub.told("-TERM");
+    let (code, log) = hub.ended();
+    assert_eq!(code, Some(130), "told twice, it does not wait: {log}");
+
+    let file = place.path("grange.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (long, short) = (format!("leave_ms = {LEAVE_MS}"), format!("leave_ms = {SHORT_LEAVE_MS}"));
+    std::fs::write(&file, text.replace(&long, &short)).unwrap();
+    let hub = place.start("hub");
+    let begun = Instant::now();
+    hub.told("-TERM");
     let (code, log) = hub.ended();
     assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("\"stopped\""), "{log}");
+    assert!(begun.elapsed() >= Duration::from_millis(SHORT_LEAVE_MS), "it left at once");
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn sample() -> Trace {
             on: None,
             version: Digest::of(b"v"),
             environment: Digest::of(b"e"),
+            against: None,
             verdict: TestVerdict::Passed,
             at: now,
         }],

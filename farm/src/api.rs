@@ -565,6 +565,9 @@ pub struct StatusView {
     /// Promotions whose tests have passed and that wait for a release manager, oldest first.
     #[serde(default)]
     pub unapproved: Vec<Promotion>,
+    /// Promotions that the hub which answers cannot take on now, oldest first. It tries again and again.
+    #[serde(default)]
+    pub stuck: Vec<StuckView>,
     /// What is live and does not pass its tests any more.
     #[serde(default)]
     pub red: Vec<RedView>,
@@ -579,6 +582,20 @@ pub struct StatusView {
     pub troubles: Vec<TroubleView>,
     /// Who is asking, if a token was given.
     pub you: Option<String>,
+}
+
+/// A promotion that the hub cannot take on now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StuckView {
+    /// Its id.
+    pub promotion: PromotionId,
+    /// Its SIG.
+    pub sig: String,
+    /// For people: `hello-1-1 to testing`.
+    pub what: String,
+    /// What went wrong the last time, in one sentence.
+    pub why: String,
 }
 
 /// Something live that does not pass its tests any more.

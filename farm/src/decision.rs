@@ -10,7 +10,10 @@ use crate::digest::Digest;
 #[cfg(feature = "openpgp")]
 use crate::dsse::{DecisionPublic, DsseError, Envelope, IN_TOTO};
 use crate::extras::Extras;
-use crate::gate::{Approved, Layered, Requirement, TestResult, Waiver, is_about, requirements};
+use crate::gate::{
+    Approved, Layered, Requirement, TestResult, TestVerdict, Waiver, broken_before, is_about, is_of_now,
+    requirements,
+};
 use crate::ids::{BuildId, PromotionId, SnapshotId};
 use crate::promotion::{Approval, Course, Promotion};
 use crate::sig::{Project, Stage};
@@ -90,6 +93,10 @@ pub struct Decision {
     pub required: Vec<Requirement>,
     /// What the required suites showed of this content: the newest run of each, whatever it showed.
     pub results: Vec<TestResult>,
+    /// What suites of layered projects that fail with it showed last of what is live before: that they fail there too is
+    /// why they hold nothing up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<TestResult>,
     /// The waivers that stood in for results, whole.
     pub waivers: Vec<Waiver>,
     /// Members that were withdrawn and stay only because they are live already.
@@ -155,6 +162,10 @@ pub struct Grounds<'a> {
     pub layered: &'a [Layered],
     /// Every result for this content.
     pub results: &'a [TestResult],
+    /// What is live.
+    pub live: Option<&'a Snapshot>,
+    /// Every result for the content that is live.
+    pub before: &'a [TestResult],
     /// What the tests of each project run in now.
     pub environments: &'a BTreeMap<(Option<String>, Arch), Digest>,
     /// Every waiver of the target.
@@ -167,17 +178,28 @@ impl Grounds<'_> {
     /// The results that the gate looked at: of each requirement, what the newest run in the present environment showed.
     #[must_use]
     pub fn results_used(&self) -> Vec<TestResult> {
-        let Grounds { project, promotion, snapshot, layered, results, environments, .. } = *self;
-        let wanted = requirements(project, layered);
-        let newest = wanted.iter().filter_map(|requirement| {
-            let place = (requirement.on.clone(), requirement.arch);
-            results
-                .iter()
-                .filter(|result| is_about(result, requirement, &snapshot.content, &promotion.suites))
-                .filter(|result| environments.get(&place) == Some(&result.environment))
-                .max_by_key(|result| (result.at, result.job))
+        requirements(self.project, self.layered).iter().filter_map(|one| self.newest(one)).cloned().collect()
+    }
+
+    /// The results for what is live that the gate looked at: of each requirement that failed, why that holds nothing up.
+    #[must_use]
+    pub fn before_used(&self) -> Vec<TestResult> {
+        let mut wanted = requirements(self.project, self.layered);
+        wanted.retain(|one| {
+            self.newest(one).is_some_and(|newest| matches!(newest.verdict, TestVerdict::Failed { .. }))
         });
-        newest.cloned().collect()
+        let (suites, environments) = (&self.promotion.suites, self.environments);
+        let before = |one| broken_before(one, self.live, self.before, suites, environments);
+        wanted.iter().filter_map(before).cloned().collect()
+    }
+
+    fn newest(&self, requirement: &Requirement) -> Option<&TestResult> {
+        let (content, suites) = (&self.snapshot.content, &self.promotion.suites);
+        self.results
+            .iter()
+            .filter(|result| is_about(result, requirement, content, suites))
+            .filter(|result| is_of_now(result, requirement, self.live, self.environments))
+            .max_by_key(|result| (result.at, result.job))
     }
 }
 
@@ -257,6 +279,7 @@ pub fn statement(
             approvals: promotion.approvals.clone(),
             required: requirements(project, grounds.layered),
             results: grounds.results_used(),
+            before: grounds.before_used(),
             waivers: grounds.waivers.iter().filter(|waiver| used.contains(&waiver.id)).cloned().collect(),
             withdrawn: grounds.withdrawn.iter().copied().collect(),
             removed: promotion.remove.clone(),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use decide::decide;
+pub use decide::{decide, never_shown_on};
 pub use result::{TestResult, TestVerdict, suite_version};
 pub use waiver::{Waiver, WaiverScope};
 
@@ -115,16 +115,28 @@ pub struct ReleaseManagers {
     pub layered: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The name that the repo under test has in a test's recipe.
+/// The name that the repo under test has in a test's recipe. No tag has it, and no template may give it to a repo outside.
 pub const UNDER_TEST: &str = "under-test";
 
+/// The snapshot that a test with these repos is about: `None` when there is none, or something else has its name too, since
+/// then nobody can tell what was tested.
+#[must_use]
+pub fn under_test(repos: &[RepoSource]) -> Option<SnapshotId> {
+    let mut named = repos.iter().filter(|repo| repo.name == UNDER_TEST);
+    match (named.next().map(|repo| &repo.origin), named.next()) {
+        (Some(RepoOrigin::Snapshot { id }), None) => Some(*id),
+        (Some(_) | None, _) => None,
+    }
+}
+
 /// Names what a test runs in besides the content it is about: the image, and every other repo with its exact snapshot, in
-/// order. A result counts only where all of it is the same.
+/// order. A result counts only where all of it is the same. A repo outside is never what is under test, whatever its name.
 #[must_use]
 pub fn environment(image: &str, repos: &[RepoSource]) -> Digest {
     let mut lines = format!("image {image}\n");
-    for repo in repos.iter().filter(|repo| repo.name != UNDER_TEST) {
+    for repo in repos {
         match &repo.origin {
+            RepoOrigin::Snapshot { .. } if repo.name == UNDER_TEST => {}
             RepoOrigin::Snapshot { id } => lines.push_str(&format!("snapshot {id}\n")),
             RepoOrigin::External { baseurl } => lines.push_str(&format!("external {baseurl}\n")),
         }
@@ -226,6 +238,40 @@ pub fn is_about(
         && result.arch == requirement.arch
         && result.content == *content
         && suites.get(&requirement.key()) == Some(&result.version)
+}
+
+/// Does a result that [is about](is_about) a requirement say something of the present: was it shown in what the tests run in
+/// now, and, if it says what a change breaks, of the change of what is live now?
+#[must_use]
+pub fn is_of_now(
+    result: &TestResult,
+    requirement: &Requirement,
+    live: Option<&Snapshot>,
+    environments: &BTreeMap<(Option<String>, Arch), Digest>,
+) -> bool {
+    let compares = requirement.suite == CLOSURE && requirement.on.is_none();
+    environments.get(&(requirement.on.clone(), requirement.arch)) == Some(&result.environment)
+        && (!compares || result.against.as_ref() == live.map(|live| &live.content))
+}
+
+/// The last word of a layered project's suite on what is live, if that is that it fails there too, in what the tests run in
+/// now. Then the change is not what broke it, and the project below need not wait for the one above. What failed beside
+/// something else, the former release of the project above, say, tells nothing of what it would do now.
+#[must_use]
+pub fn broken_before<'a>(
+    requirement: &Requirement,
+    live: Option<&Snapshot>,
+    before: &'a [TestResult],
+    suites: &BTreeMap<String, Digest>,
+    environments: &BTreeMap<(Option<String>, Arch), Digest>,
+) -> Option<&'a TestResult> {
+    let (live, _) = live.zip(requirement.on.as_ref())?;
+    let known = before
+        .iter()
+        .filter(|result| is_about(result, requirement, &live.content, suites))
+        .filter(|result| is_of_now(result, requirement, Some(live), environments));
+    let newest = known.max_by_key(|result| (result.at, result.job));
+    newest.filter(|result| matches!(result.verdict, TestVerdict::Failed { .. }))
 }
 
 /// Does a repo with `after` packages hold so much less than one with `before` that somebody must have meant it: nothing at

@@ -171,7 +171,7 @@ pub enum PromotionEvent {
         /// The version of each suite.
         suites: BTreeMap<String, Digest>,
     },
-    /// The repo, what is ahead of it in the queue, or a layer below has moved on: compose again.
+    /// The repo, what is ahead of it in the queue, a layer below or a suite has moved on: compose again.
     Outdated,
     /// The gate misses nothing but a release manager's word.
     NeedsApproval,

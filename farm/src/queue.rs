@@ -44,6 +44,20 @@ pub fn ahead<'a>(
         .map(|(_, other)| other)
 }
 
+/// Is it stepped on before those that must be composed, which takes long? Users wait for it, or stand on something bad.
+#[must_use]
+pub fn goes_first(promotion: &Promotion) -> bool {
+    match promotion.state {
+        PromotionState::Approved { .. } | PromotionState::Publishing { .. } => true,
+        PromotionState::Composing
+        | PromotionState::InTesting { .. }
+        | PromotionState::Ready { .. }
+        | PromotionState::Published { .. }
+        | PromotionState::Rejected { .. }
+        | PromotionState::Withdrawn { .. } => promotion.course != Course::Forward,
+    }
+}
+
 /// Is it on its way to a snapshot that is not live yet? What goes back is composed on what is live, and nothing on top of it
 /// before it is.
 fn is_under_way(promotion: &Promotion) -> bool {

@@ -5,6 +5,8 @@
 //! [`Watch::look`] when that is worth a recheck: one at a time, and only once nothing has moved for a while, so that a row of
 //! changes is one recheck. A failing recheck changes nothing by itself: it is said.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use crate::digest::Digest;
 use crate::gate::{TestResult, TestVerdict};
 use crate::ids::RequestId;
 use crate::stamp::Stamp;
+
+pub use standing::standing;
 
 /// The built-in suite of a recheck: everything in the repo can be installed from the layers as they are now. The gate asks another
 /// question, [`crate::gate::CLOSURE`]: what a *change* breaks.

@@ -129,7 +129,8 @@ pub struct Input {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RepoSource {
-    /// Its id in dnf: letters, digits, `-`, `_` and `.`.
+    /// What people call it: letters, digits, `-`, `_` and `.`. Two repos outside the farm may have one name; dnf's id is it with
+    /// the repo's place in the recipe before it.
     pub name: String,
     /// dnf's priority: the lowest number wins.
     pub priority: u32,

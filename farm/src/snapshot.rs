@@ -85,6 +85,10 @@ pub struct Snapshot {
     /// See [`Snapshot::revision`]; 0 in those that were composed before there was such a field.
     #[serde(default)]
     revision: i64,
+    /// The architectures that it has folders for, and so was tested on when it was published. None where that was not noted: in
+    /// candidate repos, and in what was composed before there was such a field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arches: Vec<crate::arch::Arch>,
     /// What is in it, in the order of packages.
     pub members: Vec<Member>,
     /// What stands beside them, where its project has such files.
@@ -148,6 +152,7 @@ impl Snapshot {
             content: content_digest(&members, None),
             created: now,
             revision: now.millis().max(after),
+            arches: Vec::new(),
             members,
             extras: None,
         }
@@ -185,14 +190,23 @@ impl Snapshot {
         self.members.iter().flat_map(|member| &member.rpms)
     }
 
-    /// The same without what none of its folders would show: the packages for architectures that a project has no more.
+    /// The same for these architectures, without what none of its folders would show: the packages for architectures that a
+    /// project has no more.
     #[must_use]
     pub fn shown_on(mut self, arches: &[crate::arch::Arch]) -> Snapshot {
+        self.arches = arches.to_vec();
         for member in &mut self.members {
             member.rpms.retain(|rpm| rpm.is_shown_on(arches));
         }
         self.content = self.computed();
         self
+    }
+
+    /// Those of these architectures that it has no folder for, as far as that was noted.
+    #[must_use]
+    pub fn lacks(&self, arches: &[crate::arch::Arch]) -> Vec<crate::arch::Arch> {
+        let is_noted = !self.arches.is_empty();
+        arches.iter().copied().filter(|arch| is_noted && !self.arches.contains(arch)).collect()
     }
 
     /// The folders it consists of, each with its RPMs: `x86_64`, `debug-x86_64`, `source`. Every architecture in

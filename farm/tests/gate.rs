@@ -59,6 +59,7 @@ fn passed(number: u64, content: &Digest, requirement: &Requirement) -> TestResul
         on: requirement.on.clone(),
         version: digest("suite"),
         environment: digest("environment"),
+        against: None,
         verdict: TestVerdict::Passed,
         at: at(10),
     }
@@ -114,6 +115,9 @@ impl Case {
         let required = self.required();
         self.results =
             (200..).zip(&required).map(|(number, one)| passed(number, &self.snapshot.content, one)).collect();
+        for closure in self.results.iter_mut().filter(|result| result.suite == CLOSURE) {
+            closure.against = self.live.as_ref().map(|live| live.content.clone());
+        }
         self.promotion.suites = required.iter().map(|one| (one.key(), digest("suite"))).collect();
         self.environments =
             required.into_iter().map(|one| ((one.on, one.arch), digest("environment"))).collect();
@@ -366,7 +370,10 @@ fn what_the_repo_has_moved_on_from_is_composed_again() {
     assert_eq!(Case::spoilt(other), Decision::Outdated);
     assert_eq!(Case::spoilt(|case| case.live = None), Decision::Outdated);
     assert_eq!(Case::spoilt(|case| case.snapshot.base = None), Decision::Outdated);
-    let first = Case::spoilt(|case| (case.live, case.snapshot.base) = (None, None));
+    let first = Case::spoilt(|case| {
+        (case.live, case.snapshot.base) = (None, None);
+        case.show_all();
+    });
     assert!(matches!(first, Decision::Approved(_)), "the first content of a repo has no base: {first:?}");
     // Whatever its results say: they are about a content that would take back what is live.
     let with_all = Case::spoilt(|case| {
@@ -587,6 +594,13 @@ fn going_back_is_to_what_was_published_and_one_persons_word() {
         case.promotion.approvals.clear();
     });
     assert_eq!(nobodys, Decision::NeedsApproval);
+    // It was never shown on an architecture that its project has got since.
+    let shown_on = |arches: &[Arch]| {
+        let arches = arches.to_vec();
+        Case::back().without(|case| case.snapshot.arches = arches)
+    };
+    approved(shown_on(&Arch::ALL));
+    refused(shown_on(&[Arch::X86_64]), "was never shown, and never tested, on aarch64");
     // That it was public once lets nothing forward.
     let forward = Case::good().without(|case| (case.was_published, case.results) = (true, Vec::new()));
     assert!(matches!(forward, Decision::Missing(_)), "{forward:?}");
@@ -743,6 +757,56 @@ fn what_was_broken_before_on_what_is_layered_holds_up_nobody() {
     refused(mended, "opens");
 }
 
+/// The project above has released another one since, say: what it failed with before tells nothing of that.
+#[test]
+fn what_was_broken_before_beside_something_else_excuses_nothing() {
+    let broken_in = |environment: &str| {
+        Case::layered().without(|case| {
+            let opens = case.required()[6].clone();
+            let content = case.live.as_ref().unwrap().content.clone();
+            let before = TestResult { verdict: failed(), at: at(3), ..passed(400, &content, &opens) };
+            case.before = vec![TestResult { environment: digest(environment), ..before }];
+            case.results.iter_mut().find(|result| result.suite == "opens").unwrap().verdict = failed();
+        })
+    };
+    approved(broken_in("environment"));
+    refused(broken_in("before the release above"), "opens");
+}
+
+/// An architecture that its project has got since it was composed would have a folder that nobody has tested.
+#[test]
+fn what_lacks_a_new_architecture_is_composed_again() {
+    let shown_on = |arches: &'static [Arch]| Case::spoilt(|case| case.snapshot.arches = arches.to_vec());
+    approved(shown_on(&Arch::ALL));
+    assert_eq!(shown_on(&[Arch::X86_64]), Decision::Outdated);
+}
+
+/// A second promotion to the same content would be compared with that content, and nothing is broken by no change.
+#[test]
+fn what_a_change_breaks_is_asked_of_the_change_of_what_is_live() {
+    let against = |content: Option<Digest>| {
+        Case::spoilt(|case| {
+            let newer = TestResult {
+                job: id(900),
+                at: at(20),
+                against: content,
+                ..case.result(CLOSURE, Arch::X86_64).clone()
+            };
+            case.result(CLOSURE, Arch::X86_64).verdict = failed();
+            case.results.push(newer);
+        })
+    };
+    let content = Case::good().snapshot.content;
+    refused(against(Some(content)), "suite repoclosure on x86_64 failed");
+    refused(against(None), "suite repoclosure on x86_64 failed");
+    approved(against(Case::good().live.map(|live| live.content)));
+    // Nothing else is known of it: it is compared with what is live, and asked again.
+    let elsewhere = Case::spoilt(|case| {
+        case.result(CLOSURE, Arch::X86_64).against = Some(digest("what was live before"))
+    });
+    assert_eq!(elsewhere, Decision::Outdated);
+}
+
 /// Whatever a test runs in besides what it is about: another image, another snapshot of a layer, another repo outside.
 #[test]
 fn an_environment_is_the_image_and_every_layer() {
@@ -761,6 +825,16 @@ fn an_environment_is_the_image_and_every_layer() {
     let under_test = RepoSource { name: UNDER_TEST.into(), ..snapshot(9) };
     let with_it = [under_test, layers[0].clone(), layers[1].clone()];
     assert_eq!(environment("image", &with_it), known, "what is under test is no part of it");
+    let outside_of_its_name = RepoSource { name: UNDER_TEST.into(), ..outside("http://three/") };
+    let with_both = [with_it.as_slice(), std::slice::from_ref(&outside_of_its_name)].concat();
+    assert_ne!(environment("image", &with_both), known, "a repo outside is part of it, whatever its name");
+    let about = |repos: &[RepoSource]| farm::gate::under_test(repos);
+    assert_eq!((about(&with_it), about(&layers)), (Some(id(9)), None));
+    assert_eq!(
+        (about(&with_both), about(&[outside_of_its_name])),
+        (None, None),
+        "nobody can tell what it was"
+    );
     for (image, layers) in [
         ("another", layers.clone()),
         ("image", [snapshot(2), layers[1].clone()]),

@@ -8,7 +8,7 @@ use farm::digest::Digest;
 use farm::gate::{CLOSURE, ReleaseManagers, TestResult, TestVerdict, Waiver, WaiverScope};
 use farm::ids::{Id, Minter};
 use farm::matrix::{Cell, Facts, Matrix, grid};
-use farm::recheck::{LayerVersion, Surroundings, WHOLE};
+use farm::recheck::{Cause, LayerVersion, Red, Surroundings, WHOLE, standing};
 use farm::sig::template;
 use farm::sig::{Project, Stage};
 use farm::snapshot::Snapshot;
@@ -51,6 +51,7 @@ fn result(number: u64, suite: &str, arch: Arch, revision: i64, verdict: TestVerd
         on: None,
         version: Digest::of(suite.as_bytes()),
         environment: environment(revision, arch),
+        against: None,
         verdict,
         at: at(i64::try_from(number).unwrap()),
     }
@@ -132,4 +133,44 @@ fn rows_are_targets_and_architectures_and_the_newest_layers_are_on_the_right() {
     let view = shown(&results, false, &[waiver]);
     let broken = Cell::Failed { suites: [(WHOLE.to_owned(), "away".to_owned())].into() };
     assert_eq!(of(&view, Arch::X86_64)[1], Some(broken));
+}
+
+/// What `grange why TAG` says of a repo that nobody has to look at: no more than what is known.
+#[test]
+fn how_a_repo_stands_is_said_as_it_is() {
+    let tag = "above9s-moon-1-release";
+    let (project, live) = (project(), live());
+    let says = |results: &[TestResult], waived: &[Red]| standing(tag, &project, Some(&live), results, waived);
+    assert_eq!(standing(tag, &project, None, &[], &[]), format!("{tag} shows nothing yet"));
+    let lax = Project { required: Vec::new(), ..project.clone() };
+    let said = standing(tag, &lax, Some(&live), &[], &[]);
+    assert_eq!(said, format!("{tag} shows what it shows untested: its project requires no suite"));
+
+    let passed = |number, suite, arch| result(number, suite, arch, 1, TestVerdict::Passed);
+    let mut results = vec![
+        passed(1, "installs", Arch::X86_64),
+        passed(2, "installs", Arch::S390x),
+        passed(3, "runs", Arch::X86_64),
+    ];
+    let begin = format!(
+        "{tag} has not passed all of its tests; what is missing is waived, or was when it was published: "
+    );
+    assert_eq!(says(&results, &[]), format!("{begin}suite runs was not run on s390x"));
+    results.push(passed(4, "runs", Arch::S390x));
+    assert_eq!(says(&results, &[]), format!("{tag} passed its tests on what is below it"));
+    let failed = TestVerdict::Failed { reason: "exit code 3".to_owned() };
+    results.push(result(5, "runs", Arch::S390x, 1, failed));
+    assert_eq!(says(&results, &[]), format!("{begin}suite runs failed on s390x: exit code 3"));
+    // What the last recheck found is said once, with what it came from.
+    let red = Red {
+        suite: "runs".to_owned(),
+        arch: Arch::S390x,
+        failed: true,
+        reason: "exit code 3".to_owned(),
+        since: vec![Cause::Nightly],
+        at: at(5),
+        request: None,
+    };
+    let said = says(&results, &[red]);
+    assert_eq!(said, format!("{begin}suite runs fails on s390x since nightly: exit code 3"));
 }

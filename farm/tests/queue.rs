@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use farm::ids::{PromotionId, SnapshotId};
 use farm::promotion::{Course, Promotion, PromotionEvent as Event, PromotionState as State};
-use farm::queue::{ahead, place};
+use farm::queue::{ahead, goes_first, place};
 use farm::sig::{Project, Stage};
 use farm::snapshot::{Member, Snapshot};
 use farm::stamp::Stamp;
@@ -391,6 +391,8 @@ fn back_means_now_and_those_under_way_start_over_on_top_of_it() {
         Course::Back { to: snapshot, reason: "a-2 does not start".into() },
     );
     world.approve(3, "rex");
+    let first = [3, under_way].map(|index| goes_first(&world.promotions[index]));
+    assert_eq!(first, [true, false], "it is not kept by what must be composed, either");
     while world.step(3) {}
     assert!(matches!(world.promotions[3].state, State::Published { .. }), "it waited for nobody");
     world.settle();

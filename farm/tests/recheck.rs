@@ -176,6 +176,7 @@ fn what_its_own_promotion_has_tested_is_no_cause() {
         on: None,
         version: digest(text),
         environment: digest("environment"),
+        against: None,
         verdict: TestVerdict::Passed,
         at: moment,
     };
@@ -210,6 +211,7 @@ fn what_breaks_is_said_with_what_broke_it_and_stays_so_until_it_is_mended() {
         on: None,
         version: digest(version),
         environment: digest("environment"),
+        against: None,
         verdict,
         at: at(i64::try_from(number).unwrap()),
     };

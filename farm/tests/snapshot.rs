@@ -67,9 +67,12 @@ fn what_no_folder_would_show_is_left_out() {
         }
     }
     two.content = content_digest(&two.members, None);
+    assert_eq!(two.lacks(&arches), [], "it is not known where it is shown");
+    two.arches = arches.to_vec();
     assert_eq!(two.clone().shown_on(&arches), two, "nothing is left out of what is shown");
 
     let one = two.clone().shown_on(&[Arch::X86_64]);
+    assert_eq!((one.lacks(&arches), two.lacks(&arches)), (vec![Arch::Aarch64], Vec::new()));
     assert_eq!(nvrs(&one), nvrs(&two), "no build is left out");
     let kept: Vec<String> = foreign(&one).iter().map(|rpm| rpm.nevra.arch.clone()).collect();
     assert_eq!(kept, ["noarch", "noarch"]);

@@ -290,6 +290,42 @@ fn nothing_is_listed_twice() {
     assert!(found.faults[0].what.contains("external repo base is listed twice"));
 }
 
+/// What the farm checks by itself says nothing of the packages' own tests: it is no suite that makes a project publish.
+#[test]
+fn the_farms_own_checks_are_no_suites_to_require() {
+    let requiring = |suites: &str| {
+        let tests = format!("[project.tests]\nrequired = [{suites}]\n");
+        parse("sig.toml", &project_of("demo", "hello", &tests))
+    };
+    for own in ["repoclosure", "repoclosure-whole"] {
+        let fault = requiring(&format!("'installs', '{own}'")).unwrap_err().faults.remove(0);
+        assert_eq!(fault.line, Some(9), "{own}");
+        assert!(fault.what.starts_with(&format!("suite {own} is the farm's own")), "{}", fault.what);
+        assert!(fault.fix.contains("leave it out"), "{}", fault.fix);
+    }
+    assert_eq!(requiring("'installs', 'my-repoclosure'").unwrap().projects[0].required.len(), 2);
+}
+
+/// A test tells the repo it is about, and those of tags, from repos outside by their names.
+#[test]
+fn a_repo_outside_has_no_name_that_a_repo_of_the_farm_has() {
+    let named = |name: &str| {
+        let repo = format!("[[project.external-repo]]\nname = '{name}'\nbaseurl = 'https://x'\n");
+        parse("sig.toml", &project_of("demo", "hello", &repo))
+    };
+    for bad in
+        ["under-test", "demo9s-hello-1-candidate", "other9-big-hello-2.1-release", "my-sig10s-a-1-testing"]
+    {
+        let fault = named(bad).unwrap_err().faults.remove(0);
+        assert_eq!(fault.line, Some(9), "{bad}");
+        assert_eq!(fault.what, format!("external repo {bad} has a name that only repos of the farm have"));
+        assert!(fault.fix.contains("call it otherwise") && fault.fix.contains("`inherit`"), "{}", fault.fix);
+    }
+    for good in ["crb", "epel9-testing", "epel-next-testing", "under-tests", "ceph-18-el9s-release"] {
+        assert!(named(good).is_ok(), "{good}");
+    }
+}
+
 fn project_of(sig: &str, project: &str, extra: &str) -> String {
     format!(
         "name = '{sig}'\n[[project]]\nname = '{project}'\nrelease = '1'\ndist = '9s'\narches = ['x86_64']\n\

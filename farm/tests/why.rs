@@ -10,12 +10,12 @@ use farm::digest::Digest;
 use farm::ids::{Id, Minter, PromotionId};
 use farm::job::{Attempt, Class, Job, JobKind, JobState};
 use farm::outcome::Outcome;
-use farm::promotion::{Approval, Course, Promotion, PromotionState};
+use farm::promotion::{Approval, Brings, Course, Promotion, PromotionState};
 use farm::recipe::{Input, Limits, Recipe, Work};
 use farm::request::{Closed, Request, RequestKind, Source, Verdict};
 use farm::sig::Stage;
 use farm::stamp::Stamp;
-use farm::why::{Facts, Lane, Standing, WhyCode, of_build, of_promotion};
+use farm::why::{Facts, Lane, RepoBehind, Standing, WhyCode, of_build, of_promotion};
 
 const NOW: Stamp = Stamp::from_millis(1_800_000_000_000);
 
@@ -112,6 +112,24 @@ fn a_waiting_job_is_told_its_place_and_when_it_is_likely_to_begin_and_end() {
 }
 
 #[test]
+fn a_slot_without_room_beside_other_jobs_is_told_from_a_busy_one() {
+    let (request, jobs) = (request(None), [job(2, Arch::X86_64, waiting())]);
+    let mut facts = facts(&request, &jobs);
+    let mut sentence = |free, cramped| {
+        let lane = facts.lanes.get_mut(&Arch::X86_64).unwrap();
+        (lane.ahead, lane.free, lane.cramped) = (0, free, cramped);
+        of_build(&facts).sentence
+    };
+    assert_eq!(sentence(0, 0), "build on x86_64 is the next to get a slot; all 2 are busy");
+    assert_eq!(sentence(1, 1), "build on x86_64 is about to be offered to a builder");
+    assert_eq!(
+        sentence(0, 1),
+        "build on x86_64 waits until builders have room: it may use 4096 MiB of memory and 3072 MiB of disk, and where a \
+         slot is free other jobs leave less"
+    );
+}
+
+#[test]
 fn what_keeps_a_build_from_ever_being_done_is_said_before_what_takes_time() {
     let request = request(None);
     let jobs = [
@@ -162,8 +180,17 @@ fn a_silent_builder_a_pause_and_a_cap_are_named() {
 fn before_its_builds_are_planned_it_waits_for_its_chain_or_for_a_repo() {
     let request = request(None);
     let mut facts = facts(&request, &[]);
-    facts.behind = Some("storage9s-gluster-11-candidate".into());
-    assert_eq!(of_build(&facts).code, WhyCode::WaitingForRepo);
+    facts.behind = Some(behind(None));
+    let why = of_build(&facts);
+    assert_eq!((why.code, why.root), (WhyCode::WaitingForRepo, Some(format!("tag {BELOW}"))));
+    facts.behind = Some(behind(Some("the hub's disk is full")));
+    let why = of_build(&facts);
+    assert_eq!(why.code, WhyCode::BackingOff);
+    assert!(
+        why.sentence.contains(BELOW) && why.sentence.contains("the hub's disk is full"),
+        "{}",
+        why.sentence
+    );
     let names = BTreeSet::from(["zlib-devel".to_owned()]);
     facts.blockers =
         vec![Blocker { request: id(9), package: "zlib".into(), need: Need::Names { names }, ended: None }];
@@ -193,6 +220,28 @@ fn an_ended_build_says_how_and_what_to_do() {
     let done = JobState::Done { at: NOW, started: None, builder: None, outcome };
     let (request, jobs) = (failed("build on x86_64: no"), [job(2, Arch::X86_64, done)]);
     assert_eq!(of_build(&facts(&request, &jobs)).root, Some(format!("job {}", jobs[0].id)));
+}
+
+const BELOW: &str = "storage9s-gluster-11-candidate";
+
+fn behind(trouble: Option<&str>) -> RepoBehind {
+    RepoBehind { tag: BELOW.to_owned(), trouble: trouble.map(str::to_owned) }
+}
+
+#[test]
+fn a_promotion_that_cannot_be_composed_yet_names_the_repo_below_and_what_is_wrong_with_it() {
+    let composing = promotion(Stage::Testing, PromotionState::Composing);
+    let below =
+        |trouble| of_promotion(&Standing { below: Some(behind(trouble)), ..Standing::alone(&composing) });
+    let why = below(None);
+    assert_eq!((why.code, why.root), (WhyCode::WaitingForRepo, Some(format!("tag {BELOW}"))));
+    assert_eq!(
+        why.sentence,
+        format!("hello-1-1 to testing: it waits until the repo {BELOW} shows what was built last")
+    );
+    let why = below(Some("the hub's disk is full"));
+    assert_eq!((why.code, why.root), (WhyCode::BackingOff, Some(format!("tag {BELOW}"))));
+    assert!(why.sentence.contains("cannot go on: the hub's disk is full"), "{}", why.sentence);
 }
 
 fn promotion(to: Stage, state: PromotionState) -> Promotion {
@@ -307,4 +356,12 @@ fn a_rollback_and_a_removal_say_what_they_are() {
     let mut gone = promotion(Stage::Release, published());
     (gone.nvrs, gone.remove) = (Vec::new(), vec!["hello".into(), "world".into()]);
     assert_eq!(of_promotion(&Standing::alone(&gone)).sentence, "hello, world is not in release any more");
+    let mut files = promotion(Stage::Testing, published());
+    files.nvrs = Vec::new();
+    files.brings = Some(Brings { repo: "metadata/storage".into(), commit: "a".repeat(40) });
+    let sentence = of_promotion(&Standing::alone(&files)).sentence;
+    assert!(
+        sentence.starts_with("the files of metadata/storage") && sentence.ends_with("are in testing"),
+        "{sentence}"
+    );
 }

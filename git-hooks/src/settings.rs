@@ -14,8 +14,8 @@ pub const FILE_NAME: &str = "grange-hooks.toml";
 pub const MACHINE_FILE: &str = "/etc/grange/hooks.toml";
 /// How many folders above the repo are looked into for [`FILE_NAME`].
 const PARENTS_SEARCHED: usize = 4;
-/// How long the hub may take to answer, unless the file says otherwise: a person waits for it.
-const TIMEOUT_SECONDS: u64 = 5;
+/// How long the hub may take to answer, unless it is said otherwise: a person waits for it.
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How many reports are kept while the hub is down, unless the file says otherwise.
 const SPOOL_LIMIT: usize = 10_000;
 /// Where reports are kept on a machine whose file names no other place.
@@ -121,7 +121,7 @@ impl Settings {
             ),
             spool: path("GRANGE_SPOOL").unwrap_or_else(|| git_dir.join("grange-spool")),
             spool_limit: SPOOL_LIMIT,
-            timeout: Duration::from_secs(TIMEOUT_SECONDS),
+            timeout: variable("GRANGE_TIMEOUT_MS").map_or(Ok(TIMEOUT), |text| milliseconds(&text))?,
             token: Token::Given(variable("GRANGE_HOOK_TOKEN")),
             person_variables: vec!["GRANGE_PERSON".to_owned()],
             place: Place::Told(variable("GRANGE_REPO")),
@@ -147,7 +147,7 @@ impl Settings {
             },
             spool,
             spool_limit: file.spool_limit.unwrap_or(SPOOL_LIMIT),
-            timeout: Duration::from_secs(file.timeout_seconds.unwrap_or(TIMEOUT_SECONDS)),
+            timeout: file.timeout_seconds.map_or(TIMEOUT, Duration::from_secs),
             token: Token::File(file.token_file),
             person_variables: file.person_env.unwrap_or_else(|| PERSON_VARIABLES.map(str::to_owned).to_vec()),
             place: Place::Below { root: file.root, url: file.repo_url },
@@ -209,6 +209,11 @@ impl Settings {
 /// A variable that is set to something.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn milliseconds(text: &str) -> anyhow::Result<Duration> {
+    let number = text.parse().with_context(|| format!("GRANGE_TIMEOUT_MS: `{text}` is no number"))?;
+    Ok(Duration::from_millis(number))
 }
 
 fn address(text: &str) -> anyhow::Result<String> {

@@ -25,6 +25,8 @@ pub struct Config {
     pub public_url: String,
     /// The folder that has `grange-update` and `grange-post-receive`, for the repos the hub serves itself.
     pub hooks: PathBuf,
+    /// Milliseconds for which these wait for the hub, while the person who pushes looks on; then the push is kept, and taken in later.
+    pub hook_ms: u64,
     /// Clone URLs of other git servers may be built from when they begin with one of these.
     pub git_prefixes: Vec<String>,
     /// A file with the secret that hooks on other git servers show. Without it only the hub's own repos report pushes.
@@ -81,6 +83,7 @@ impl Default for Config {
                 .ok()
                 .and_then(|exe| exe.parent().map(PathBuf::from))
                 .unwrap_or_else(|| PathBuf::from("/usr/libexec/grange")),
+            hook_ms: 5_000,
             git_prefixes: Vec::new(),
             hook_token_file: None,
             signer_token_file: None,

@@ -17,9 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use farm::arch::Arch;
 use farm::digest::Digest;
-use tokio::runtime::Handle;
 
-use crate::closure::repomd::{Index, Repomd};
+use crate::closure::repomd::Repomd;
 use crate::closure::{Cache, Layer, RepoData};
 use crate::problem::{Answer, Problem};
 use fetch::{Fetched, Wire};
@@ -27,6 +26,9 @@ use place::Place;
 
 /// Where below the data folder it is kept.
 const FOLDER: &str = "external";
+/// What indexes are called there.
+const PRIMARY: &str = "primary";
+const FILELISTS: &str = "filelists";
 
 /// What a repo shows at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +37,14 @@ pub struct State {
     pub digest: Digest,
     /// The revision it gives itself; most often seconds since 1970. For people: nothing makes it rise.
     pub revision: String,
+    /// Does it say which files its packages have?
+    pub has_filelists: bool,
 }
+
+/// A check needs the filelists of a repo, and they were not read.
+#[derive(Debug, thiserror::Error)]
+#[error("the repo's filelists were not read")]
+pub struct Unread;
 
 /// Reads repos outside the farm. Cheap to clone; clones share what they know.
 #[derive(Clone)]
@@ -70,42 +79,53 @@ impl Outside {
     pub async fn current(&self, baseurl: &str, arch: Arch) -> Answer<State> {
         let (_, fetched) = self.look(baseurl, arch).await?;
         let repomd = Repomd::parse(&fetched.bytes).map_err(|error| unusable(baseurl, &error))?;
-        Ok(State { digest: Digest::of(&fetched.bytes), revision: repomd.revision })
+        Ok(state(&fetched, &repomd))
     }
 
-    /// The repo as a layer of a check, and what it is. Its main index is fetched and read once for each state of the repo;
-    /// its filelists only when a check asks for them.
+    /// Reads the repo: its main index, and with `deep` its filelists, which few checks ask for. What is on disk is not fetched
+    /// again. From then on [`Outside::kept`] has it.
     ///
     /// # Errors
     /// As [`Outside::current`]; also when the repo changed in the middle, which passes.
-    pub async fn layer(&self, baseurl: &str, arch: Arch, priority: u32) -> Answer<(State, Layer)> {
+    pub async fn read(&self, baseurl: &str, arch: Arch, deep: bool) -> Answer<State> {
         let (place, fetched) = self.look(baseurl, arch).await?;
         let unusable = |error: io::Error| self::unusable(baseurl, &error);
         let repomd = Repomd::parse(&fetched.bytes).map_err(unusable)?;
-        let state = State { digest: Digest::of(&fetched.bytes), revision: repomd.revision };
+        let state = state(&fetched, &repomd);
         let shelf = self.0.folder.join(place.key()).join(state.digest.as_str());
-        let primary = self.0.wire.keep(&place, &repomd.primary, &shelf, "primary").await.map_err(unusable)?;
+        self.0.wire.keep(&place, &repomd.primary, &shelf, PRIMARY).await.map_err(unusable)?;
+        if let Some(filelists) = repomd.filelists.as_ref().filter(|_| deep) {
+            self.0.wire.keep(&place, filelists, &shelf, FILELISTS).await.map_err(unusable)?;
+        }
         fetch::tidy(&shelf);
+        // Whoever needs it finds it in the cache.
+        self.kept(&state, 0).await.map_err(unusable)?;
+        Ok(state)
+    }
 
-        let wire = self.0.wire.clone();
-        let filelists = repomd.filelists;
-        let runtime = Handle::current();
-        let open = move || -> io::Result<Box<dyn Read + Send>> {
-            let index: &Index =
-                filelists.as_ref().ok_or_else(|| io::Error::other("the repo has no filelists"))?;
-            // A check is blocking and on a thread of its own.
-            let kept = runtime.block_on(wire.keep(&place, index, &shelf, "filelists"))?;
-            Ok(Box::new(File::open(kept)?))
-        };
-        let (cache, key) = (self.0.cache.clone(), state.digest.to_string());
+    /// What was [read](Outside::read) of a repo in this state, as a layer of a check. Nothing is fetched for it: a check that
+    /// asks for filelists that were not read ends with [`Unread`].
+    ///
+    /// # Errors
+    /// When it is not on disk any more.
+    pub async fn kept(&self, state: &State, priority: u32) -> io::Result<Layer> {
+        let (cache, folder, state) = (self.0.cache.clone(), self.0.folder.clone(), state.clone());
         let read = move || {
-            cache.get_or_read(&key, || {
+            cache.get_or_read(state.digest.as_str(), || {
+                let primary = find(&folder, &state.digest, PRIMARY)?.ok_or(io::ErrorKind::NotFound)?;
+                let (digest, folder) = (state.digest.clone(), folder.clone());
+                let open = move || -> io::Result<Box<dyn Read + Send>> {
+                    if !state.has_filelists {
+                        return Err(io::Error::other("the repo has no filelists"));
+                    }
+                    let kept = find(&folder, &digest, FILELISTS)?;
+                    Ok(Box::new(File::open(kept.ok_or_else(|| io::Error::other(Unread))?)?))
+                };
                 Ok(RepoData::read(File::open(primary)?)?.with_filelists(Box::new(open)))
             })
         };
-        let read =
-            tokio::task::spawn_blocking(read).await.context("the task that reads a repo ended early")?;
-        Ok((state, Layer { priority, data: read.map_err(unusable)? }))
+        let data = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+        Ok(Layer { priority, data })
     }
 
     async fn look(&self, baseurl: &str, arch: Arch) -> Answer<(Place, Fetched)> {
@@ -127,9 +147,28 @@ impl Outside {
     }
 }
 
+fn state(fetched: &Fetched, repomd: &Repomd) -> State {
+    State {
+        digest: Digest::of(&fetched.bytes),
+        revision: repomd.revision.clone(),
+        has_filelists: repomd.filelists.is_some(),
+    }
+}
+
+/// Where an index is kept, at whichever address the repo was read in this state: the digest says what is in it.
+fn find(folder: &Path, digest: &Digest, name: &str) -> io::Result<Option<PathBuf>> {
+    for address in std::fs::read_dir(folder)? {
+        let kept = address?.path().join(digest.as_str()).join(name);
+        if kept.is_file() {
+            return Ok(Some(kept));
+        }
+    }
+    Ok(None)
+}
+
 fn unusable(baseurl: &str, error: &io::Error) -> Problem {
     Problem::unavailable(
-        format!("the repo {baseurl} cannot be read: {error}"),
+        format!("the repo outside at {baseurl} cannot be read: {error}"),
         "wait until it can be, or correct its address in the SIG's template",
     )
 }

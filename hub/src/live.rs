@@ -8,7 +8,7 @@ use farm::gate::Requirement;
 use farm::ids::{RequestId, SnapshotId};
 use farm::ledger::Tx;
 use farm::matrix::{Facts, Matrix, grid};
-use farm::recheck::{Cause, Watch};
+use farm::recheck::{Cause, Watch, standing};
 use farm::sig::{Community, Project, Stage};
 use farm::snapshot::Snapshot;
 use farm::why::{Why, WhyCode};
@@ -59,7 +59,7 @@ async fn unwaived(
         .collect())
 }
 
-/// Is a public repo well? One answer, for whoever asks why it is not.
+/// Is a public repo well? One answer, for whoever asks why it is not. What is waived is said, and no failure.
 ///
 /// # Errors
 /// When the ledger fails.
@@ -79,8 +79,21 @@ pub async fn why(hub: &Hub, tx: &mut Tx, tag: &str) -> Answer<Why> {
             next: red.request.map(|request| format!("grange log {request}")),
             ..answer(WhyCode::Failed, sentence)
         },
-        None => answer(WhyCode::Done, format!("{tag} passed its tests on what is below it")),
+        None => answer(WhyCode::Done, at_rest(tx, &community, tag).await?),
     })
+}
+
+/// How a repo stands that is neither being tested nor broken.
+async fn at_rest(tx: &mut Tx, community: &Community, tag: &str) -> Answer<String> {
+    let Some((project, _)) = community.tag(tag) else { return Err(Problem::not_found("tag", tag)) };
+    let live = tx.live(tag).await?;
+    let (mut results, mut waived) = (Vec::new(), Vec::new());
+    if let Some(live) = &live {
+        results = tx.results(&live.content).await?;
+        let watch = tx.watch(tag).await?.map(|watch| watch.value);
+        waived = watch.filter(|watch| watch.tested.content == live.content).map_or(waived, |watch| watch.red);
+    }
+    Ok(standing(tag, project, live.as_deref(), &results, &waived))
 }
 
 /// The recheck of a repo that is under way, and why. The keeper may not have seen yet that one is over.

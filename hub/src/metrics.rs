@@ -1,6 +1,7 @@
 //! Numbers for operators, in Prometheus' text format: what this process counted since it began, and, from a hub, how the farm
 //! stands at this moment.
 
+mod promotions;
 mod signing;
 mod standing;
 

@@ -75,6 +75,12 @@ pub enum Problem {
         /// What to do.
         fix: String,
     },
+    /// The hub is about it: a moment later it may be there.
+    #[error("{what}")]
+    NotYet {
+        /// What is not there yet.
+        what: String,
+    },
     /// The farm itself failed.
     #[error("{}", fault(.0))]
     Internal(#[source] anyhow::Error),
@@ -122,6 +128,7 @@ impl Problem {
             // A status that builders of every version take for a reason to ask again.
             Problem::LeaseOver => (503, LEASE_OVER, "The lease has run out"),
             Problem::Unavailable { .. } => (503, "unavailable", "This cannot be had now"),
+            Problem::NotYet { .. } => (503, "not-yet", "This is not there yet"),
             Problem::Internal(_) => (500, "internal", "The hub failed"),
         }
     }
@@ -145,6 +152,7 @@ impl Problem {
             | Problem::Conflict { fix, .. }
             | Problem::Unavailable { fix, .. } => Some(fix.clone()),
             Problem::LeaseOver => Some("beat, then ask again".to_owned()),
+            Problem::NotYet { .. } => Some("ask again in a moment".to_owned()),
             Problem::Internal(_) => Some("try again; the hub's log has the cause".to_owned()),
             Problem::NotFound { .. } | Problem::TooLarge { .. } | Problem::Stale => None,
         };

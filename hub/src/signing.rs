@@ -19,6 +19,7 @@ use farm::ids::SnapshotId;
 use farm::ledger::Tx;
 use farm::signing::{Endorsement, Purpose, SignedFile, SigningKey, current};
 use farm::snapshot::{Rpm, Snapshot};
+use farm::stamp::Stamp;
 use tokio::sync::watch;
 
 use crate::files::{blocking, remove_tree};
@@ -137,6 +138,17 @@ pub async fn endorsement(hub: &Hub, id: SnapshotId) -> Answer<Option<Endorsement
         endorsement.folders.iter().map(|(folder, metadata)| (folder, &metadata.repomd)).collect();
     let is_staged = signed == staged.iter().collect();
     Ok(if is_staged && accept::still_holds(hub, &endorsement).await? { Some(endorsement) } else { None })
+}
+
+/// Does every key still count with which a signer has put its name to a snapshot? Asked in the transaction that publishes it: from
+/// then on these keys are in use, and users find them although they are retired.
+///
+/// # Errors
+/// When the ledger fails.
+pub async fn keys_count(tx: &mut Tx, id: SnapshotId, now: Stamp) -> Answer<bool> {
+    let (keys, by) = (tx.signing_keys().await?, tx.endorsed_by(id).await?);
+    let counts = |name: &String| keys.iter().any(|key| key.fingerprint == *name && key.is_valid(now));
+    Ok(!by.is_empty() && by.iter().all(counts))
 }
 
 /// Removes what is staged for the public if it has other files than these, as it does when a key has followed another one since

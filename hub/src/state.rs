@@ -20,7 +20,7 @@ use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::external::Outside;
 use crate::files::{FileLock, Held, lock_file};
-use crate::keeper::Troubles;
+use crate::keeper::{Readings, Troubles};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose;
 use crate::repos::engine::Engine;
@@ -77,6 +77,8 @@ pub struct Inner {
     pub signers: Bell,
     /// What the keeper could not do lately.
     pub troubles: Troubles,
+    /// Repos outside that are being read for the keeper.
+    pub readings: Readings,
     /// Wakes the keeper: counts what happened.
     wake: watch::Sender<u64>,
     minter: Mutex<Minter>,
@@ -169,6 +171,7 @@ impl Hub {
             signer_token,
             signers: Bell::default(),
             troubles: Troubles::default(),
+            readings: Readings::default(),
             wake: watch::Sender::new(0),
             minter: Mutex::new(Minter::new(seed())),
             hanging: Mutex::default(),

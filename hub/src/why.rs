@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use farm::arch::Arch;
 use farm::builder::{Builder, Condition, nobody_builds};
-use farm::dispatch::Loads;
+use farm::dispatch::{Loads, Space};
 use farm::job::Job;
-use farm::ledger::{PromotionFilter, Tx};
+use farm::ledger::{Held, PromotionFilter, Tx};
 use farm::promotion::Promotion;
 use farm::request::{Request, RequestKind};
 use farm::why::{Facts, Lane, Why, of_build, of_promotion};
 
 use crate::chains;
 use crate::problem::Answer;
-use crate::promotions::standing;
+use crate::promotions::{standing, to_name};
 use crate::state::Hub;
 
 /// Promotions of a target among which that of a build is looked for.
@@ -34,7 +34,7 @@ pub async fn build(hub: &Hub, tx: &mut Tx, request: &Request, name: String) -> A
         name,
         jobs: &jobs,
         blockers: waits.blockers,
-        behind: waits.composing.into_iter().next(),
+        behind: to_name(hub, waits.composing),
         lanes: BTreeMap::new(),
         silent: BTreeSet::new(),
         usual: BTreeMap::new(),
@@ -89,7 +89,7 @@ async fn promotion_of(tx: &mut Tx, request: &Request) -> Answer<Option<Promotion
 struct Survey<'a> {
     hub: &'a Hub,
     builders: Vec<Builder>,
-    held: BTreeMap<String, u32>,
+    held: BTreeMap<String, Held>,
     loads: Loads,
 }
 
@@ -98,7 +98,7 @@ impl Survey<'_> {
         Ok(Survey {
             hub,
             builders: tx.builders().await?,
-            held: tx.held_by_builder().await?,
+            held: tx.holdings().await?,
             loads: tx.loads(hub.now(), hub.config.patience.usage_half_life(), 0).await?,
         })
     }
@@ -107,9 +107,12 @@ impl Survey<'_> {
         Duration::from_millis(self.hub.config.silent_ms)
     }
 
+    fn held(&self, builder: &Builder) -> Held {
+        self.held.get(&builder.name).copied().unwrap_or_default()
+    }
+
     fn condition(&self, builder: &Builder) -> Condition {
-        let held = self.held.get(&builder.name).copied().unwrap_or(0);
-        builder.condition(held, self.hub.now(), self.silent_after())
+        builder.condition(self.held(builder).jobs, self.hub.now(), self.silent_after())
     }
 
     fn silent(&self) -> BTreeSet<String> {
@@ -122,11 +125,20 @@ impl Survey<'_> {
             .builders
             .iter()
             .filter(|builder| builder.runs(job.arch).is_some() && job.labels.is_subset(&builder.labels));
-        let (mut slots, mut free) = (0, 0);
+        let (memory_mb, disk_mb) = (job.recipe.limits.memory_mb, job.recipe.limits.disk_mb);
+        let (mut slots, mut free, mut cramped) = (0, 0, 0);
         for builder in able {
-            if let Condition::Free { slots: now } = self.condition(builder) {
-                slots += builder.slots;
+            let whole = Space::said(builder.memory_mb, builder.disk_mb);
+            let Condition::Free { slots: now } = self.condition(builder) else { continue };
+            if !whole.covers(memory_mb, disk_mb) {
+                continue;
+            }
+            slots += builder.slots;
+            let held = self.held(builder);
+            if whole.less(held.memory_mb, held.disk_mb).covers(memory_mb, disk_mb) {
                 free += now;
+            } else {
+                cramped += now;
             }
         }
         let key = (job.sig.clone(), job.arch);
@@ -147,6 +159,7 @@ impl Survey<'_> {
             ),
             slots,
             free,
+            cramped,
             cap: self.loads.share(&job.sig).cap.map(|cap| (running, cap)),
             ahead,
             busy,

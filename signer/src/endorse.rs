@@ -23,6 +23,7 @@ use crate::metadata::{
     Package, is_extra, match_extras, match_packages, read_primary, read_repomd, unpacked_digest,
 };
 use crate::packages::{attest, blocking};
+use crate::revision::match_revision;
 use crate::trouble::Trouble;
 
 /// Lists of packages that are remembered: those that a repo goes forth and back between.
@@ -141,6 +142,7 @@ impl Desk<'_> {
     ) -> Result<(Vec<u8>, BTreeMap<String, (Digest, u64)>), Trouble> {
         let id = facts.snapshot.id;
         let repomd = self.hub.staged(id, folder, "repodata/repomd.xml", REPOMD).await?;
+        match_revision(folder, &repomd, facts.snapshot.revision())?;
         let (mut packages, mut extras) = (None, BTreeMap::new());
         for file in read_repomd(&repomd)? {
             let is_extra = is_extra(&file.kind);

@@ -8,11 +8,10 @@ use farm::arch::Arch;
 use farm::decision::{Grounds, PREDICATE, opened};
 use farm::digest::Digest;
 use farm::dsse::DecisionPublic;
-use farm::gate::{Approved, CLOSURE, Decision, Layered, TestResult, UNDER_TEST, Waiver};
+use farm::gate::{Approved, CLOSURE, Decision, Layered, TestResult, Waiver, under_test};
 use farm::ids::{BuildId, PromotionId, SnapshotId};
 use farm::ledger::{Db, Tx};
 use farm::promotion::{Course, Promotion};
-use farm::recipe::RepoOrigin;
 use farm::sig::Project;
 use farm::snapshot::{Member, RpmKind, Snapshot, content_digest};
 use farm::stamp::Stamp;
@@ -35,6 +34,8 @@ pub struct Facts {
     pub revision: i64,
     layered: Vec<Layered>,
     results: Vec<TestResult>,
+    live: Option<Arc<Snapshot>>,
+    before: Vec<TestResult>,
     environments: BTreeMap<(Option<String>, Arch), Digest>,
     waivers: Vec<Waiver>,
     withdrawn: BTreeSet<BuildId>,
@@ -88,11 +89,17 @@ impl Facts {
                 "the row of snapshot {expected} was edited: its content is not the one it names"
             )));
         }
+        let live = tx.live(&snapshot.tag).await?;
+        check_revision(&snapshot, live.as_deref())?;
         check_members(&mut tx, &snapshot, &project, known).await?;
         let Some((layered, environments)) = tx.places(&community, &project, promotion.to).await? else {
             return Err(Trouble::refused("a layer below is being composed"));
         };
         let results = tx.results(&snapshot.content).await?;
+        let before = match &live {
+            Some(live) => tx.results(&live.content).await?,
+            None => Vec::new(),
+        };
         let facts = Facts {
             revision: tx.repo(&snapshot.tag).await?.revision,
             waivers: tx.waivers(&promotion.target).await?,
@@ -103,15 +110,18 @@ impl Facts {
             approved,
             layered,
             results,
+            live,
+            before,
             environments,
         };
         match &facts.promotion.course {
             Course::Forward => {
-                for result in facts.grounds().results_used() {
-                    check_result(&mut tx, &result).await?;
+                let grounds = facts.grounds();
+                for result in grounds.results_used().iter().chain(&grounds.before_used()) {
+                    check_result(&mut tx, result).await?;
                 }
             }
-            Course::Back { to, .. } => check_former(&mut tx, *to, &facts.snapshot, decisions).await?,
+            Course::Back { to, .. } => check_former(&mut tx, *to, &facts, decisions).await?,
         }
         Ok(facts)
     }
@@ -127,6 +137,8 @@ impl Facts {
             revision: self.revision,
             layered: &self.layered,
             results: &self.results,
+            live: self.live.as_deref(),
+            before: &self.before,
             environments: &self.environments,
             waivers: &self.waivers,
             withdrawn: &self.withdrawn,
@@ -155,6 +167,20 @@ async fn ask(
         Decision::Later => no("a layer below is being composed".to_owned()),
         Decision::Refused(why) => no(why.join("; ")),
     }
+}
+
+/// Its revision is more than that of what is live: what clients see never falls.
+fn check_revision(snapshot: &Snapshot, live: Option<&Snapshot>) -> Result<(), Trouble> {
+    let Some(before) = live else { return Ok(()) };
+    if snapshot.revision() <= before.revision() {
+        return Err(Trouble::refused(format!(
+            "the row of snapshot {} was edited: its revision is {}, and what is live has {}",
+            snapshot.id,
+            snapshot.revision(),
+            before.revision()
+        )));
+    }
+    Ok(())
 }
 
 /// Every member is a build of the ledger, of this very target, as it was imported, and none is a scratch build.
@@ -229,20 +255,20 @@ async fn check_result(tx: &mut Tx, result: &TestResult) -> Result<(), Trouble> {
     if shown != *result {
         return refused("its job showed something else");
     }
-    let under_test = job.recipe.repos.iter().find(|repo| repo.name == UNDER_TEST).map(|repo| &repo.origin);
-    let Some(RepoOrigin::Snapshot { id }) = under_test else {
-        return refused("its job tested no snapshot");
+    let Some(id) = under_test(&job.recipe.repos) else {
+        return refused("its job tested no snapshot, or more than one repo is called what it tested");
     };
-    let tested = tx.snapshot(*id).await?;
+    let tested = tx.snapshot(id).await?;
     match tested {
         Some(tested) if tested.computed() == result.content => Ok(()),
         Some(_) | None => refused("its job tested another content"),
     }
 }
 
-/// Of a statement what it was about; it names every package besides.
+/// Of a statement what it was about; it tells of every package besides.
 #[derive(Deserialize)]
 struct Former {
+    subject: Vec<Subject>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
     predicate: About,
@@ -255,24 +281,37 @@ struct About {
     content: Digest,
 }
 
-/// What is gone back to was let through once: a signer's own statement says so.
+#[derive(Deserialize)]
+struct Subject {
+    name: String,
+}
+
+/// What is gone back to was let through once, for every architecture that the project has now: a signer's own statement says so.
 async fn check_former(
     tx: &mut Tx,
     to: SnapshotId,
-    snapshot: &Snapshot,
+    facts: &Facts,
     decisions: &[DecisionPublic],
 ) -> Result<(), Trouble> {
+    let Facts { snapshot, project, .. } = facts;
     let refused = |why: String| Trouble::refused(format!("going back to snapshot {to}: {why}"));
     let Some(former) = tx.decision(to).await? else {
         return Err(refused("no signer ever signed it".to_owned()));
     };
-    let (Former { predicate_type, predicate: said }, _) =
+    let (Former { subject, predicate_type, predicate: said }, _) =
         opened(&former, decisions).map_err(|error| refused(error.to_string()))?;
     if predicate_type != PREDICATE {
         return Err(refused(format!("what was signed then is a {predicate_type}, and no decision")));
     }
     if said.snapshot != to || said.tag != snapshot.tag || said.content != snapshot.content {
         return Err(refused("what was signed then had another content, or was of another repo".to_owned()));
+    }
+    let was_shown_on = |arch: &Arch| {
+        let list = format!("{arch}/repodata/repomd.xml");
+        subject.iter().any(|subject| subject.name == list)
+    };
+    if let Some(arch) = project.arches.iter().find(|arch| !was_shown_on(arch)) {
+        return Err(refused(format!("what was signed then has no {arch}, which the project has now")));
     }
     Ok(())
 }

@@ -6,7 +6,8 @@
 //! - it asks the gate itself, in the ledger, and signs only what the gate lets through at that moment ([`facts`]);
 //! - it holds rows against each other: the snapshot against the builds, the results against the jobs that showed them;
 //! - it signs a package only when the bytes are those that were tested, by their body digest ([`packages`]);
-//! - it signs metadata only when that lists the signed packages of the snapshot and nothing else ([`metadata`]).
+//! - it signs metadata only when that lists the signed packages of the snapshot and nothing else ([`metadata`]), under the
+//!   snapshot's revision ([`revision`]).
 //!
 //! What it cannot do it says in its log and to the hub, which shows it to whoever asks why nothing moves.
 
@@ -18,6 +19,7 @@ pub mod facts;
 pub mod keys;
 pub mod metadata;
 mod packages;
+pub mod revision;
 mod round;
 mod trouble;
 

@@ -170,6 +170,7 @@ impl Case {
             on: None,
             version: digest(suite),
             environment: environment("image", &[]),
+            against: None,
             verdict: TestVerdict::Passed,
             at: NOON,
         };
@@ -303,6 +304,13 @@ async fn only_the_snapshot_that_the_promotion_stands_for_is_signed() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_in_the_name_of_another_sig_is_not_signed() {
+    let mut case = Case::good();
+    case.promotion.sig = "cloud".into();
+    assert!(case.refused().await.contains("was made for another repo"));
+}
+
+#[tokio::test]
 async fn an_edited_snapshot_is_not_signed() {
     let mut case = Case::good();
     // The content keeps its name, so that the results seem to be about it.
@@ -374,7 +382,7 @@ async fn a_result_that_no_job_has_shown_does_not_count() {
         case
     };
     type Spoil = fn(&mut Case);
-    let cases: [(&str, Spoil); 6] = [
+    let cases: [(&str, Spoil); 7] = [
         ("there is no such job", |case| case.results[0].job = id(66)),
         ("showed something else", |case| {
             case.job.state = JobState::Done {
@@ -392,6 +400,11 @@ async fn a_result_that_no_job_has_shown_does_not_count() {
             case.job.state = JobState::Waiting { not_before: NOON };
         }),
         ("tested another content", |case| case.tested.members.clear()),
+        ("more than one repo is called what it tested", |case| {
+            let other = RepoOrigin::Snapshot { id: id(99) };
+            let other = RepoSource { name: UNDER_TEST.into(), priority: 2, origin: other };
+            case.job.recipe.repos.push(other);
+        }),
     ];
     for (expected, spoil) in cases {
         let why = spoilt(spoil).refused().await;
@@ -409,8 +422,8 @@ async fn back(former: Option<fn(&mut Statement)>) -> Result<Facts, String> {
     let file =
         SignedFile { body: digest("body"), fingerprint: "ab".into(), digest: digest("signed"), size: 9 };
     let signed = BTreeMap::from([(digest("body"), file)]);
-    let mut statement =
-        farm::decision::statement(&facts.grounds(), &BTreeMap::new(), &signed, &[], NOON).unwrap();
+    let lists = BTreeMap::from([("x86_64".to_owned(), digest("repomd.xml"))]);
+    let mut statement = farm::decision::statement(&facts.grounds(), &lists, &signed, &[], NOON).unwrap();
     let mut tx = db.write().await.unwrap();
     if let Some(spoil) = former {
         spoil(&mut statement);
@@ -468,5 +481,50 @@ async fn what_is_gone_back_to_was_signed_before() {
     for spoil in spoils {
         let why = refused(Some(spoil)).await;
         assert!(why.contains("had another content, or was of another repo"), "{why}");
+    }
+    let elsewhere = refused(Some(|said| said.subject[0].name = "aarch64/repodata/repomd.xml".into())).await;
+    assert!(elsewhere.contains("has no x86_64, which the project has now"), "{elsewhere}");
+}
+
+/// A second promotion of the same content, composed on what the first has published.
+async fn second(snapshot: impl Fn(&Snapshot) -> Snapshot) -> Result<Facts, String> {
+    let first = Case::good();
+    let (_folder, db) = first.ledger().await;
+    let facts = ask(&db, first.promotion.id, first.snapshot.id).await.unwrap();
+    let mut snapshot = snapshot(&first.snapshot);
+    snapshot.base = Some(first.snapshot.id);
+    let promotion = Promotion {
+        id: id(21),
+        base: snapshot.base,
+        state: PromotionState::Approved { snapshot: snapshot.id, by: "rita".into() },
+        ..first.promotion.clone()
+    };
+    let mut tx = db.write().await.unwrap();
+    tx.publish(&facts.approved, first.promotion.id, NOON).await.unwrap();
+    tx.insert_snapshot(&snapshot).await.unwrap();
+    let closure = first.results.iter().find(|result| result.suite == CLOSURE).unwrap().clone();
+    let against = Some(first.snapshot.content.clone());
+    tx.insert_result(&TestResult { job: id(22), against, ..closure }).await.unwrap();
+    tx.insert_promotion(&promotion).await.unwrap();
+    tx.commit().await.unwrap();
+    ask(&db, promotion.id, snapshot.id).await
+}
+
+#[tokio::test]
+async fn a_revision_that_falls_is_not_signed() {
+    let on =
+        |live: &Snapshot, base, now| Snapshot::holding(id(20), &live.tag, base, live.members.clone(), now);
+    let early = Stamp::from_millis(NOON.millis() - 1);
+    second(|live| on(live, Some(live.as_base()), early)).await.unwrap();
+    for now in [early, NOON] {
+        let why = second(|live| on(live, None, now)).await.expect_err("it must not be signed");
+        assert!(
+            why.contains(&format!(
+                "its revision is {}, and what is live has {}",
+                now.millis(),
+                NOON.millis()
+            )),
+            "{why}"
+        );
     }
 }

@@ -10,6 +10,7 @@ use farm::nvr::Nevra;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use signer::metadata::{match_extras, match_packages, read_primary, read_repomd, unpacked_digest};
+use signer::revision::match_revision;
 
 const MOST: u64 = 1 << 20;
 
@@ -166,6 +167,36 @@ fn a_repo_consists_of_known_files_each_once() {
         data("group", "repodata/comps.xml").replace("<size>12</size>", ""),
     ] {
         assert!(read_repomd(&repomd(&with(&more))).is_err(), "{more} is accepted");
+    }
+}
+
+#[test]
+fn a_repo_names_the_snapshots_revision_once() {
+    let named = |revision: &str| {
+        let text = String::from_utf8(repomd(&[])).unwrap();
+        match_revision("x86_64", text.replace("<revision>7</revision>", revision).as_bytes(), 7)
+    };
+    named("<revision>7</revision>").unwrap();
+    for (other, said) in [("6", "6"), ("8", "8"), ("07", "07"), ("-7", "-7"), ("", ""), ("7.5", "7.5")] {
+        let why = why(named(&format!("<revision>{other}</revision>")));
+        assert!(
+            why.contains(&format!("x86_64 has revision `{said}`, and that of the snapshot is 7")),
+            "{why}"
+        );
+    }
+    for unclear in [
+        "",
+        "<revision/>",
+        "<revision>7</revision><revision>6</revision>",
+        "<revision>7</revision><tags><revision>7</revision></tags>",
+        "<tags><revision>7</revision></tags>",
+        "<revision>7<x/></revision>",
+        "<revision>&#55;</revision>",
+        "<revision><![CDATA[7]]></revision>",
+        "<revision>6<x></x>7</revision>",
+    ] {
+        let why = why(named(unclear));
+        assert!(why.contains("names no single revision"), "{unclear}: {why}");
     }
 }
 

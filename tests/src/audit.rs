@@ -114,13 +114,16 @@ async fn look_at(db: &Db, data: &Path, tag: &str, id: SnapshotId, tests: bool, f
     }
 }
 
-/// The digest of every file beside the packages of a folder that users can download, as it was before it was compressed.
+/// The digest of every file beside the packages that a folder has, as it was before it was compressed. Links lead to what former
+/// snapshots have.
 fn beside_of(folder: &Path) -> BTreeSet<Digest> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder.join("repodata")).expect("metadata") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if !ExtraKind::ALL.iter().any(|kind| name.ends_with(&format!("-{}.gz", kind.file_name()))) {
+        if path.is_symlink()
+            || !ExtraKind::ALL.iter().any(|kind| name.ends_with(&format!("-{}.gz", kind.file_name())))
+        {
             continue;
         }
         let mut text = Vec::new();

@@ -31,6 +31,12 @@ use crate::tools::{programs, run_git};
 
 /// How long a story waits for something before it gives up: far longer than anything takes, since a machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(240);
+/// The same where real containers work, perhaps under emulation.
+const REAL_DEADLINE: Duration = Duration::from_secs(900);
+
+/// How long a push waits for the hub in a story, in milliseconds: stories take the build's id from what the hub answers, however slow
+/// the disk is just then.
+pub const HOOK_MS: u64 = 120_000;
 
 /// How a farm is set up.
 pub struct Options {
@@ -64,6 +70,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// A bucket for artifacts and what is published.
     pub s3: Option<hub::bucket::S3>,
+    /// MiB of disk that the builder's jobs may use together.
+    pub disk_mb: u64,
 }
 
 /// Bits of the RSA keys in stories.
@@ -87,6 +95,7 @@ impl Default for Options {
             keep_public_hours: 72,
             data: None,
             s3: None,
+            disk_mb: 1 << 22,
         }
     }
 }
@@ -118,6 +127,7 @@ pub struct Farm {
     #[allow(dead_code, reason = "held, not read")]
     line: Option<Proxy>,
     name: String,
+    deadline: Duration,
     /// The ledger, to look at.
     pub db: Db,
     /// The data folder.
@@ -188,18 +198,25 @@ impl Farm {
             None => None,
         };
         let public_url = line.as_ref().map_or_else(|| url.clone(), |line| format!("http://{}", line.address));
-        let patience = Patience {
-            offer_ms: 2_000,
-            lease_ms: 3_000,
-            stop_ms: 3_000,
-            max_tries: 3,
-            backoff_ms: 50,
-            ..Patience::default()
+        // Real containers may leave a builder no time to say anything for many seconds.
+        let (patience, deadline) = if options.engine.is_some() {
+            (Patience { max_tries: 10, ..Patience::default() }, REAL_DEADLINE)
+        } else {
+            let patience = Patience {
+                offer_ms: 2_000,
+                lease_ms: 3_000,
+                stop_ms: 3_000,
+                max_tries: 3,
+                backoff_ms: 50,
+                ..Patience::default()
+            };
+            (patience, DEADLINE)
         };
         let config = hub::config::Config {
             data: data.clone(),
             public_url: public_url.clone(),
             hooks: if options.hooks { programs() } else { scratch.path().join("no-hooks") },
+            hook_ms: HOOK_MS,
             keeper_ms: 200,
             sweep_ms: options.sweep_ms,
             recheck_ms: options.recheck_ms,
@@ -212,7 +229,7 @@ impl Farm {
             ..Default::default()
         };
         let hub = Hub::open(db.clone(), bus.clone(), config).expect("the hub opens");
-        let workshop = Workshop::default();
+        let workshop = Workshop::new(scratch.path());
         let (shop, artifacts) = (workshop.clone(), data.join("artifacts"));
         let engine = Dummy::new(move |recipe, step| shop.script(recipe, step, &artifacts));
         let used = match &options.engine {
@@ -236,6 +253,9 @@ impl Farm {
             emulated: options.emulated,
             file_repos: options.file_repos,
             presence_ms: 200,
+            // What this machine happens to have must not decide how many jobs are done at once.
+            memory_mb: Some(1 << 20),
+            disk_mb: Some(options.disk_mb),
             ..Default::default()
         };
         let signer = signer(&db, &hub, &url, &options.keys.unwrap_or_else(|| scratch.path().join("keys")));
@@ -262,6 +282,7 @@ impl Farm {
             engine,
             used,
             name,
+            deadline,
             db,
             data,
             workshop,
@@ -346,6 +367,11 @@ impl Farm {
     /// Pushes as ada to the branch that is built, and gives the build's id.
     pub fn build(&self, package: &Package) -> RequestId {
         announced(&self.push("ada", package, "c9s-sig-demo-hello"))
+    }
+
+    /// Lets a package go on that waits for it.
+    pub fn go(&self, package: &Package) {
+        std::fs::write(self.workshop.go(package), "").expect("a file");
     }
 
     /// From now on the suites of this package fail, although nothing of it has changed.
@@ -470,7 +496,7 @@ impl Farm {
             if let Some(found) = look().await {
                 return found;
             }
-            assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
+            assert!(begun.elapsed() < self.deadline, "waited in vain until {what}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -543,6 +569,29 @@ fn walk(dir: &Path, files: &mut Vec<(PathBuf, Digest)>) {
     }
 }
 
+/// The template of a SIG `above`, whose project is layered on what SIG demo has released.
+pub const SIG_ABOVE: &str = r#"
+name = "above"
+[[member]]
+name = "ada"
+roles = ["maintainer"]
+[[member]]
+name = "rex"
+roles = ["release-manager"]
+[[project]]
+name = "moon"
+release = "1"
+dist = "9s"
+arches = ["x86_64"]
+packages = ["moon"]
+image = "dummy"
+inherit = ["demo9s-hello-2-release"]
+[project.tests]
+required = ["installs", "runs"]
+[project.limits]
+seconds = 600
+"#;
+
 /// The template of a SIG `demo` that ada maintains and whose releases rex manages, with all that `rest` says of it besides.
 #[must_use]
 pub fn demo_sig(rest: &str) -> String {
@@ -585,6 +634,6 @@ image = "dummy"
 required = ["installs", "runs"]
 
 [project.limits]
-seconds = 30
+seconds = 600
 log_mb = 1
 "#;

@@ -14,9 +14,9 @@ pub mod turns;
 mod typical;
 
 pub use audit::{audit, audit_tree};
-pub use farm::{Farm, Options, SIGNER_BITS, demo_sig, signer};
+pub use farm::{Farm, HOOK_MS, Options, SIG_ABOVE, SIGNER_BITS, demo_sig, signer};
 pub use faulty::{Asked, Fault, FaultyLine};
-pub use outside::outside_repo;
+pub use outside::{Mirror, outside_repo};
 pub use packages::{Behaviour, Package};
 pub use proxy::{Proxy, Weather};
 pub use s3::S3Server;

@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use ::farm::arch::Arch;
 use ::farm::chain::PROVIDES_FILE;
@@ -16,11 +15,9 @@ use ::farm::recipe::{Recipe, Work};
 use builder::engine::{Script, Step};
 use hub::rpms::sample::sample_rpm;
 
-/// How long a source RPM takes that takes a while: long enough for another push.
-const PACKING: Duration = Duration::from_secs(4);
-
 /// What a line of a spec begins with.
 const REQUIRES: &str = "BuildRequires:";
+const NEEDS: &str = "Requires:";
 const PROVIDES: &str = "Provides:";
 const FOUND: &str = "# found:";
 
@@ -37,16 +34,16 @@ pub enum Behaviour {
     FailsItsTests,
     /// It never ends.
     Hangs,
-    /// It takes a while to build.
-    TakesAWhile,
+    /// Its build ends when the story lets it: see [`crate::Farm::go`].
+    Waits,
     /// It writes log lines without end.
     PrintsForever,
     /// The kernel kills it.
     EatsMemory,
     /// It builds for another architecture only.
     ExcludesX86,
-    /// Its source RPM takes a while to make.
-    TakesAWhileToPack,
+    /// Its source RPM is made when the story lets it.
+    WaitsToBePacked,
     /// It builds everywhere but on s390x.
     FailsOnS390x,
 }
@@ -58,11 +55,11 @@ impl Behaviour {
         (Behaviour::FailsToBuild, "fails-to-build"),
         (Behaviour::FailsItsTests, "fails-its-tests"),
         (Behaviour::Hangs, "hangs"),
-        (Behaviour::TakesAWhile, "takes-a-while"),
+        (Behaviour::Waits, "waits"),
         (Behaviour::PrintsForever, "prints-forever"),
         (Behaviour::EatsMemory, "eats-memory"),
         (Behaviour::ExcludesX86, "excludes-x86"),
-        (Behaviour::TakesAWhileToPack, "takes-a-while-to-pack"),
+        (Behaviour::WaitsToBePacked, "waits-to-be-packed"),
         (Behaviour::FailsOnS390x, "fails-on-s390x"),
     ];
 }
@@ -80,6 +77,8 @@ pub struct Package {
     pub sources: Option<String>,
     /// What its build requires.
     pub requires: Vec<String>,
+    /// What must be there where it is installed.
+    pub needs: Vec<String>,
     /// What its spec says it provides besides itself.
     pub provides: Vec<String>,
     /// What it provides that only shows when it is built.
@@ -96,6 +95,7 @@ impl Package {
             behaviour,
             sources: None,
             requires: Vec::new(),
+            needs: Vec::new(),
             provides: Vec::new(),
             found: Vec::new(),
         }
@@ -105,6 +105,13 @@ impl Package {
     #[must_use]
     pub fn requires(mut self, name: &str) -> Self {
         self.requires.push(name.to_owned());
+        self
+    }
+
+    /// The same package, which can be installed only where this is provided.
+    #[must_use]
+    pub fn needs(mut self, name: &str) -> Self {
+        self.needs.push(name.to_owned());
         self
     }
 
@@ -125,16 +132,17 @@ impl Package {
     /// Its dist-git tree: path, content, executable.
     #[must_use]
     pub fn tree(&self) -> Vec<(String, String, bool)> {
-        let Package { name, version, behaviour, sources, requires, provides, found } = self;
+        let Package { name, version, behaviour, sources, requires, needs, provides, found } = self;
         let word =
             Behaviour::ALL.iter().find(|(known, _)| known == behaviour).map_or("builds", |(_, word)| word);
         let lines = |key: &str, names: &[String]| {
             names.iter().map(|name| format!("{key} {name}\n")).collect::<String>()
         };
         let spec = format!(
-            "# behaviour: {word}\n{}Name: {name}\nVersion: {version}\nRelease: 1\nSummary: A sample\nLicense: MIT\n{}{}%description\n%files\n",
+            "# behaviour: {word}\n{}Name: {name}\nVersion: {version}\nRelease: 1\nSummary: A sample\nLicense: MIT\n{}{}{}%description\n%files\n",
             lines(FOUND, found),
             lines(REQUIRES, requires),
+            lines(NEEDS, needs),
             lines(PROVIDES, provides),
         );
         let mut tree = vec![
@@ -165,19 +173,31 @@ impl Package {
         };
         let mut package = Package::new(&field("Name:")?, &field("Version:")?, behaviour);
         package.requires = all(REQUIRES);
+        package.needs = all(NEEDS);
         package.provides = all(PROVIDES);
         package.found = all(FOUND);
         Some(package)
     }
 }
 
-/// What the dummy engine knows: which source RPM is which package.
-#[derive(Clone, Default)]
+/// What the dummy engine knows: which source RPM is which package, and in which folder the story says what may go on.
+#[derive(Clone)]
 pub(crate) struct Workshop {
     known: Arc<Mutex<BTreeMap<Digest, Package>>>,
+    folder: PathBuf,
 }
 
 impl Workshop {
+    /// A workshop that knows nothing yet. The folder must be there.
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { known: Arc::default(), folder: folder.to_owned() }
+    }
+
+    /// The file for which a package waits.
+    pub(crate) fn go(&self, package: &Package) -> PathBuf {
+        self.folder.join(format!("go-{}", package.nvr()))
+    }
+
     /// Makes a source RPM, as a developer would at home.
     pub(crate) fn source_rpm(&self, package: &Package) -> (String, Vec<u8>) {
         let mut sample = sample_rpm(&package.name, &package.version, "1", "src");
@@ -202,17 +222,20 @@ impl Workshop {
                     return Script::default().says(line).exits(1);
                 }
                 let (name, bytes) = self.source_rpm(&package);
-                let told = [vec![package.name.clone()], package.provides].concat().join(" = 1-1\n");
+                let told = [vec![package.name.clone()], package.provides.clone()].concat().join(" = 1-1\n");
                 let script = Script::default().says("Wrote: the source RPM").puts_out(name, bytes);
                 let script = script.puts_out(PROVIDES_FILE, told);
-                let slow = package.behaviour == Behaviour::TakesAWhileToPack;
-                if slow { script.takes(PACKING) } else { script }
+                let waits = package.behaviour == Behaviour::WaitsToBePacked;
+                if waits { script.waits_for(self.go(&package)) } else { script }
             }
             (Work::Build { .. }, Step::Dependencies) => Script::default().says("Nothing to do."),
             (Work::Build { .. }, Step::Lock) => Script::default(),
             (Work::Build { srpm }, _) => {
                 let package = self.known.lock().expect("nobody panics holding it").get(&srpm.digest).cloned();
-                build(&package.expect("the source RPM came from here"), recipe)
+                let package = package.expect("the source RPM came from here");
+                let script = build(&package, recipe);
+                let waits = package.behaviour == Behaviour::Waits;
+                if waits { script.waits_for(self.go(&package)) } else { script }
             }
             (Work::Test { .. }, Step::Install) => Script::default().says("Complete!"),
             (Work::Test { packages, .. }, _) => {
@@ -233,6 +256,7 @@ impl Workshop {
 
 fn build(package: &Package, recipe: &Recipe) -> Script {
     let mut rpm = sample_rpm(&package.name, &package.version, "1", recipe.arch.as_str());
+    rpm.requires.clone_from(&package.needs);
     rpm.provides = [package.provides.clone(), package.found.clone()].concat();
     let bytes = rpm.bytes().expect("a sample can be made");
     let good = Script::default().says("+ make").puts_out(rpm.file_name(), bytes);
@@ -242,7 +266,6 @@ fn build(package: &Package, recipe: &Recipe) -> Script {
             Script::default().says("error: Bad exit status from /var/tmp/rpm-tmp.x (%build)").exits(1)
         }
         Behaviour::Hangs => Script::default().says("+ sleep infinity").hangs(),
-        Behaviour::TakesAWhile => good.takes(Duration::from_secs(6)),
         Behaviour::PrintsForever => {
             (0..40).fold(Script::default(), |script, _| script.says("y".repeat(64 * 1024)))
         }
@@ -251,7 +274,8 @@ fn build(package: &Package, recipe: &Recipe) -> Script {
         | Behaviour::DoesNotParse
         | Behaviour::FailsItsTests
         | Behaviour::ExcludesX86
-        | Behaviour::TakesAWhileToPack => good,
+        | Behaviour::Waits
+        | Behaviour::WaitsToBePacked => good,
     }
 }
 

@@ -61,7 +61,14 @@ impl S3Server {
             .spawn();
         self.process = Some(process.expect("the S3 server starts"));
         let begun = Instant::now();
-        while tokio::net::TcpStream::connect(self.address).await.is_err() {
+        loop {
+            let answers = tokio::net::TcpStream::connect(self.address).await.is_ok();
+            // If it ended, somebody else answers: its port was taken meanwhile.
+            let ended = self.process.as_mut().expect("it was started").try_wait().expect("a status");
+            assert!(ended.is_none(), "the S3 server ended by itself, {ended:?}: {}", self.log());
+            if answers {
+                return;
+            }
             assert!(begun.elapsed() < START, "the S3 server does not answer: {}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -83,7 +83,7 @@ fn push(farm: &Farm, files: &[(&str, &str)]) -> String {
     said
 }
 
-/// What stands beside the packages of a folder that users can fetch, by name.
+/// What stands beside the packages of a folder that users see, by name. Links lead to what they saw before.
 fn beside(farm: &Farm, tag: &str, folder: &str) -> BTreeMap<String, String> {
     let repodata = farm.data.join("public/live").join(tag).join(folder).join("repodata");
     let mut found = BTreeMap::new();
@@ -91,7 +91,8 @@ fn beside(farm: &Farm, tag: &str, folder: &str) -> BTreeMap<String, String> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().trim_end_matches(".gz").to_owned();
         let kind = name.split_once('-').map_or("", |(_, kind)| kind);
-        if ["comps.xml", "updateinfo.xml", "modules.yaml"].contains(&kind) {
+        let is_own = !path.is_symlink();
+        if is_own && ["comps.xml", "updateinfo.xml", "modules.yaml"].contains(&kind) {
             let mut text = String::new();
             let packed = std::fs::File::open(&path).unwrap();
             MultiGzDecoder::new(packed).read_to_string(&mut text).unwrap();
@@ -397,7 +398,8 @@ async fn dnf_sees_groups_advisories_and_streams_and_the_former_ones_after_a_way_
     // Somebody with the disk exchanges the groups of what is live: the stranger's audit says so, and dnf does not take them.
     let repodata = farm.data.join("public/live").join(RELEASE).join("x86_64/repodata");
     let path = std::fs::read_dir(repodata).unwrap().map(|entry| entry.unwrap().path());
-    let path = path.into_iter().find(|path| path.to_str().unwrap().ends_with("-comps.xml.gz")).unwrap();
+    let mut own = path.filter(|path| !path.is_symlink());
+    let path = own.find(|path| path.to_str().unwrap().ends_with("-comps.xml.gz")).unwrap();
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, parrots).unwrap();
     let found = stranger_finds(&farm).await;

@@ -30,7 +30,7 @@ image = "dummy"
 [project.tests]
 required = ["installs"]
 [project.limits]
-seconds = 30
+seconds = 600
 "#;
 const GUEST: &str = r#"
 name = "guest"
@@ -48,7 +48,7 @@ image = "dummy"
 [project.tests]
 required = ["installs"]
 [project.limits]
-seconds = 30
+seconds = 600
 "#;
 
 async fn a_farm() -> Farm {
@@ -110,6 +110,15 @@ fn pushed(output: &std::process::Output) -> RequestId {
     id.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// Waits until a build says that it waits for zlib.
+async fn waits_for_zlib(farm: &Farm, id: RequestId) {
+    farm.until("it says that it waits for zlib", || async {
+        let (_, why) = farm.get(&format!("/api/v1/why/{id}")).await;
+        why["sentence"].as_str()?.contains("needs zlib-devel").then_some(())
+    })
+    .await;
+}
+
 /// The NVRs that the repos of a request's build showed.
 async fn seen_by(farm: &Farm, id: RequestId) -> Vec<String> {
     let view: RequestView = farm.request(id).await;
@@ -127,7 +136,7 @@ async fn seen_by(farm: &Farm, id: RequestId) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_in_the_wrong_order_is_built_in_the_right_one() {
     let farm = a_farm().await;
-    let id = chain(&farm, &[&viewer(), &libpng(), &zlib(Behaviour::TakesAWhile)]).await;
+    let id = chain(&farm, &[&viewer(), &libpng(), &zlib(Behaviour::Waits)]).await;
     let told = |view: &ChainView, package: &str| {
         let waits = named(view, package).waits_for.iter();
         waits.map(|wait| format!("{}: {}", wait.package, wait.need.sentence())).collect::<Vec<_>>()
@@ -139,6 +148,7 @@ async fn a_chain_in_the_wrong_order_is_built_in_the_right_one() {
         is_told.then_some(())
     })
     .await;
+    farm.go(&zlib(Behaviour::Waits));
 
     let view = over(&farm, id).await;
     assert_eq!(view.status, Status::Complete, "{view:#?}");
@@ -192,11 +202,17 @@ async fn a_name_that_only_a_build_can_show_keeps_the_listed_order() {
     assert_eq!(view.status, Status::Complete, "{view:#?}");
     assert_eq!(seen_by(&farm, named(&view, "viewer").build.request.id).await, ["zlib-1-1"]);
     // Now that it was built once, everybody knows.
-    let mut next = zlib(Behaviour::TakesAWhile);
+    let mut next = zlib(Behaviour::Waits);
     next.version = "2".to_owned();
     let mut viewer = viewer;
     viewer.version = "2".to_owned();
     let id = chain(&farm, &[&viewer, &next]).await;
+    farm.until("the viewer waits for the next zlib", || async {
+        let view = look(&farm, id).await;
+        named(&view, "viewer").waits_for.iter().any(|b| matches!(b.need, Need::Names { .. })).then_some(())
+    })
+    .await;
+    farm.go(&next);
     let view = over(&farm, id).await;
     assert_eq!(packages(&view), ["zlib", "viewer"]);
     assert!(seen_by(&farm, named(&view, "viewer").build.request.id).await.contains(&"zlib-2-1".to_owned()));
@@ -207,9 +223,12 @@ async fn a_name_that_only_a_build_can_show_keeps_the_listed_order() {
 async fn pushes_in_the_wrong_order_order_themselves() {
     let farm = a_farm().await;
     let mut needy = libpng();
-    needy.behaviour = Behaviour::TakesAWhileToPack;
+    needy.behaviour = Behaviour::WaitsToBePacked;
     let second = pushed(&farm.push("ada", &needy, BUILT));
-    let first = pushed(&farm.push("ada", &zlib(Behaviour::TakesAWhile), BUILT));
+    let first = pushed(&farm.push("ada", &zlib(Behaviour::Waits), BUILT));
+    farm.go(&needy);
+    waits_for_zlib(&farm, second).await;
+    farm.go(&zlib(Behaviour::Waits));
     let view = farm.closed(second).await;
     assert_eq!(view.status, Status::Complete, "{:?}", view.reason);
     assert_eq!(seen_by(&farm, second).await, ["zlib-1-1"]);
@@ -221,6 +240,7 @@ async fn pushes_in_the_wrong_order_order_themselves() {
     broken.version = "2".to_owned();
     let second = pushed(&farm.push("ada", &needy, BUILT));
     let first = pushed(&farm.push("ada", &broken, BUILT));
+    farm.go(&needy);
     assert_eq!(farm.closed(first).await.status, Status::Failed);
     assert_eq!(farm.closed(second).await.status, Status::Complete);
     assert!(seen_by(&farm, second).await.contains(&"zlib-1-1".to_owned()));
@@ -231,9 +251,12 @@ async fn pushes_in_the_wrong_order_order_themselves() {
 async fn a_sig_waits_for_the_candidate_of_another_that_it_inherits() {
     let farm = a_farm().await;
     farm.apply(GUEST).await;
-    let mut app = Package::new("app", "1", Behaviour::TakesAWhileToPack).requires("zlib-devel");
+    let mut app = Package::new("app", "1", Behaviour::WaitsToBePacked).requires("zlib-devel");
     let needy = pushed(&farm.push("ada", &app, "c9s-sig-guest-apps"));
-    let first = pushed(&farm.push("ada", &zlib(Behaviour::TakesAWhile), BUILT));
+    let first = pushed(&farm.push("ada", &zlib(Behaviour::Waits), BUILT));
+    farm.go(&app);
+    waits_for_zlib(&farm, needy).await;
+    farm.go(&zlib(Behaviour::Waits));
     assert_eq!(farm.closed(needy).await.status, Status::Complete);
     assert_eq!(farm.closed(first).await.status, Status::Complete);
     assert_eq!(seen_by(&farm, needy).await, ["zlib-1-1"]);

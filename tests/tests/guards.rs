@@ -85,8 +85,10 @@ fn the_test_that_notices_is_there() {
             }
             _ => panic!("{id}: `{test}` is not `-p CRATE --lib NAME` or `-p CRATE --test TARGET NAME`"),
         };
-        // A contract is one function, and a test on each database.
-        let last = name.trim_end_matches("::sqlite").rsplit("::").next().unwrap();
+        // A contract is one function, and a test on each database; a story is one, on the embedded defaults and on real services.
+        let function =
+            ["::sqlite", "::postgres", "::embedded"].iter().fold(*name, |name, on| name.trim_end_matches(on));
+        let last = function.rsplit("::").next().unwrap();
         assert!(text.contains(&format!("fn {last}(")), "{id}: {krate} has no test {name}");
     }
 }

@@ -11,6 +11,7 @@ use farm::request::Status;
 use tests::{Farm, Options, demo_sig, service};
 
 const BRANCH: &str = "c9s-sig-demo-samples";
+const ENDLESS: &str = "c9s-sig-demo-endless";
 
 fn template(image: &str) -> String {
     demo_sig(&format!(
@@ -23,17 +24,28 @@ arches = ["x86_64"]
 image = "{image}"
 packages = [
     "builds", "needs-builds", "exploded", "noarch", "excludes-x86", "fails-to-build", "fails-its-tests", "does-not-parse",
-    "missing-source", "climbs-out", "hangs", "forks-forever", "eats-memory", "fills-the-disk", "wants-network",
+    "missing-source", "climbs-out", "forks-forever", "eats-memory", "fills-the-disk", "wants-network",
     "prints-forever",
 ]
 [project.tests]
 required = ["installs", "runs"]
 [project.limits]
-seconds = 30
+seconds = 600
 memory_mb = 768
 disk_mb = 256
 pids = 128
 log_mb = 4
+
+# What never ends has a limit of its own, since it is waited out.
+[[project]]
+name = "endless"
+release = "1"
+dist = "9s"
+arches = ["x86_64"]
+image = "{image}"
+packages = ["hangs"]
+[project.limits]
+seconds = 30
 "#
     ))
 }
@@ -51,7 +63,8 @@ fn sample(name: &str) -> PathBuf {
 }
 
 fn push(farm: &Farm, name: &str) -> RequestId {
-    farm.build_folder(&sample(name), name, BRANCH)
+    let branch = if name == "hangs" { ENDLESS } else { BRANCH };
+    farm.build_folder(&sample(name), name, branch)
 }
 
 /// Installs a package with dnf in a clean container that knows nothing but one of the farm's `.repo` files; gives what

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use farm::decision::Statement;
+use farm::decision::{Statement, statement};
 use farm::digest::Digest;
 use farm::dsse::{DecisionPublic, Envelope, IN_TOTO};
 use farm::openpgp::{PublicKey, SecretKey, read_signed, sign_detached, sign_package, verify_detached};
 use farm::promotion::{Promotion, PromotionState};
 use farm::signing::{Endorsement, Purpose, SignedMetadata, SigningKey};
 use farm::stamp::Stamp;
+use signer::facts::{Facts, KnownMembers};
 use signer::keys::Keys;
 use tests::{Behaviour, Farm, Package};
 
@@ -321,6 +322,7 @@ async fn an_endorsement_of_another_snapshot_is_worth_nothing() {
     let own = keys(&farm).list().unwrap();
     let of = |purpose| own.iter().find(|key| key.purpose == purpose).unwrap().clone();
     let (packages, decisions) = (of(Purpose::Packages), of(Purpose::Decisions));
+    let decides = keys(&farm).decisions(&decisions).unwrap();
     let hidden = key_folder(&farm).join("decisions").join(format!("{}.secret", decisions.fingerprint));
     let secret = std::fs::read(&hidden).unwrap();
     std::fs::remove_file(&hidden).unwrap();
@@ -346,13 +348,29 @@ async fn an_endorsement_of_another_snapshot_is_worth_nothing() {
         ..replayed.clone()
     };
     let token = std::fs::read_to_string(farm.data.join("signer-token")).unwrap();
+    // By the right keys and about the right files, but wrong about itself.
+    let honest = honest_decision(&farm, &promotion, &resigned).await;
+    let decided = |edit: &dyn Fn(&mut Statement, &mut Vec<String>)| {
+        let (mut said, mut by) = (honest.clone(), vec![key.fingerprint(), decides.id()]);
+        edit(&mut said, &mut by);
+        let decision = decides.sign(IN_TOTO, &serde_json::to_vec(&said).unwrap()).to_json().unwrap();
+        Endorsement { decision, keys: by, provenance: BTreeMap::new(), ..resigned.clone() }
+    };
+    let stranger = "ab".repeat(20);
     for (endorsement, expected) in [
-        (&replayed, "other metadata"),
-        (&stale, "the signature is not accepted"),
-        (&resigned, "it is about snapshot"),
-        (&Endorsement { decision: "{}".into(), ..resigned.clone() }, "no signed statement"),
+        (replayed, "other metadata"),
+        (stale, "the signature is not accepted"),
+        (resigned.clone(), "it is about snapshot"),
+        (Endorsement { decision: "{}".into(), ..resigned.clone() }, "no signed statement"),
+        (decided(&|said, _| said.predicate.revision += 1), "the decision is for revision 3"),
+        (decided(&|_, by| by.push(stranger.clone())), "it names other keys than those that have signed"),
+        (decided(&|_, by| drop(by.pop())), "it names other keys than those that have signed"),
+        (
+            decided(&|said, _| said.predicate.keys.push(stranger.clone())),
+            "the decision names keys that have not signed the metadata",
+        ),
     ] {
-        let body = serde_json::to_vec(endorsement).unwrap();
+        let body = serde_json::to_vec(&endorsement).unwrap();
         let (status, text) = put(&farm, token.trim(), &format!("endorsements/{id}"), body).await;
         assert_eq!(status, 422, "{text}");
         assert!(text.contains(expected), "{text} instead of {expected}");
@@ -365,6 +383,19 @@ async fn an_endorsement_of_another_snapshot_is_worth_nothing() {
     std::fs::write(&hidden, secret).unwrap();
     assert!(matches!(farm.tested("hello-2.11-1").await.state, PromotionState::Published { .. }));
     farm.ends_well().await;
+}
+
+/// What a signer would say of a promotion and of the metadata that was signed for it.
+async fn honest_decision(farm: &Farm, promotion: &Promotion, signed: &Endorsement) -> Statement {
+    let (id, now) = (promotion.snapshot().unwrap(), promotion.created);
+    let known = &mut KnownMembers::default();
+    let facts = Facts::read(&farm.db, promotion.id, id, &[], known, now).await.unwrap();
+    let metadata: BTreeMap<String, Digest> =
+        signed.folders.iter().map(|(folder, signed)| (folder.clone(), signed.repomd.clone())).collect();
+    let key = keys(farm).list().unwrap().into_iter().find(|key| key.purpose == Purpose::Packages).unwrap();
+    let bodies: Vec<Digest> = facts.snapshot.rpms().map(|rpm| rpm.body.clone()).collect();
+    let files = farm.db.read().await.unwrap().signed_by(&key.fingerprint, &bodies).await.unwrap();
+    statement(&facts.grounds(), &metadata, &files, &[key.fingerprint], now).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

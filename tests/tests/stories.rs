@@ -2,6 +2,11 @@
 //! RabbitMQ.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+#[path = "stories/back.rs"]
+mod back;
+#[path = "stories/breakage.rs"]
+mod breakage;
+
 use farm::ids::PromotionId;
 use farm::promotion::PromotionState;
 use farm::request::Status;
@@ -258,9 +263,11 @@ async fn two_packages_move_as_one_set() {
 
 async fn a_slow_old_build_does_not_push_out_a_newer_one() {
     let farm = Farm::new().await;
-    let slow = farm.build(&hello("1", Behaviour::TakesAWhile));
+    let waiting = hello("1", Behaviour::Waits);
+    let slow = farm.build(&waiting);
     let quick = farm.build(&hello("2", Behaviour::Builds));
     farm.closed(quick).await;
+    farm.go(&waiting);
     let view = farm.closed(slow).await;
     assert_eq!(view.status, Status::Complete, "{:?}", view.reason);
     let refused = farm.tested("hello-1-1").await;

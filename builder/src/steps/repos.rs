@@ -1,4 +1,8 @@
 //! The repos that dnf sees in a container.
+//!
+//! Names may be equal: SIGs that know nothing of each other name repos outside the farm, and a target has those of all that it
+//! inherits. dnf would take sections of one name for one repo, and the last of them for all; so its ids begin with the repo's
+//! place in the recipe.
 
 use std::path::{Path, PathBuf};
 
@@ -46,17 +50,22 @@ pub(super) async fn lay_out(bench: &mut Bench<'_>) -> Result<Repos, Halt> {
     let recipe = bench.recipe.clone();
     let mut repos = Repos { mounts: Vec::new(), network: false };
     let mut file = String::new();
-    for source in &recipe.repos {
-        let inside = format!("{REPOS}/{}", source.name);
+    for (index, source) in recipe.repos.iter().enumerate() {
+        let id = id(index, source);
+        let inside = format!("{REPOS}/{id}");
         let local = match &source.origin {
-            RepoOrigin::Snapshot { id } => {
-                let folder = bench.workspace.repo(&source.name);
-                bench.journal.note(&format!("Fetch: repo {} (snapshot {id})", source.name)).await;
-                let laid_out = snapshot::lay_out(bench.client, &bench.tools.cache, *id, recipe.arch, &folder);
+            RepoOrigin::Snapshot { id: snapshot } => {
+                let snapshot = *snapshot;
+                let folder = bench.workspace.repo(&id);
+                bench.journal.note(&format!("Fetch: repo {} (snapshot {snapshot})", source.name)).await;
+                let laid_out =
+                    snapshot::lay_out(bench.client, &bench.tools.cache, snapshot, recipe.arch, &folder);
                 if !bench.unless_interrupted(laid_out).await? {
                     let arch = recipe.arch;
                     if source.name == UNDER_TEST {
-                        return Err(Halt::Farm(format!("what is under test, snapshot {id}, has no {arch}")));
+                        return Err(Halt::Farm(format!(
+                            "what is under test, snapshot {snapshot}, has no {arch}"
+                        )));
                     }
                     bench.journal.note(&format!("Repo {} has nothing for {arch}", source.name)).await;
                     continue;
@@ -69,7 +78,7 @@ pub(super) async fn lay_out(bench: &mut Bench<'_>) -> Result<Repos, Halt> {
                     Some(path) => Some(permitted(Path::new(path), &bench.tools.file_repos)?),
                     None if address.starts_with("http://") || address.starts_with("https://") => {
                         repos.network = true;
-                        file.push_str(&section(source, &address));
+                        file.push_str(&section(&id, source, &address));
                         None
                     }
                     None => return Err(Halt::Farm(format!("no repo can be read from {address}"))),
@@ -77,7 +86,7 @@ pub(super) async fn lay_out(bench: &mut Bench<'_>) -> Result<Repos, Halt> {
             }
         };
         if let Some(folder) = local {
-            file.push_str(&section(source, &format!("file://{inside}")));
+            file.push_str(&section(&id, source, &format!("file://{inside}")));
             repos.mounts.push(Mount { from: folder, to: inside });
         }
     }
@@ -105,11 +114,16 @@ pub(super) fn permitted(path: &Path, allowed: &[PathBuf]) -> Result<PathBuf, Hal
     }
 }
 
-fn section(source: &RepoSource, address: &str) -> String {
+/// What dnf calls the repo at this place of a recipe, and what its folder is called: no two have one id.
+fn id(index: usize, source: &RepoSource) -> String {
+    format!("{}-{}", index + 1, source.name)
+}
+
+fn section(id: &str, source: &RepoSource, address: &str) -> String {
     let RepoSource { name, priority, origin: _ } = source;
     // The metadata of repos from disk is as fresh as the disk; that of others must not outlive the container.
     format!(
-        "[{name}]\nname={name}\nbaseurl={address}\npriority={priority}\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\n\n"
+        "[{id}]\nname={name}\nbaseurl={address}\npriority={priority}\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\n\n"
     )
 }
 

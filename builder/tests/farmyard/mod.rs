@@ -147,7 +147,7 @@ impl Farmyard {
         self.jobs += 1;
         let job: JobId = Minter::new(self.jobs).mint(now());
         self.hub.expect(job, TICKET);
-        let until = now() + Duration::from_secs(10);
+        let until = now() + Duration::from_secs(600);
         let offer = Offer { job, turn: 1, ticket: TICKET.to_owned(), until, recipe };
         self.bus.offer(&self.name, offer).await;
         job

@@ -20,6 +20,7 @@ use crate::screen::Screen;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Source RPMs go into the folder itself, everything else into a folder for each architecture.
+The packages of a build that is no scratch build may be untested: the hub gives them to people with a token (`grange login`).
 
 Examples:
   grange download hello-2.10-1.el9s

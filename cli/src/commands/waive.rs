@@ -12,7 +12,8 @@ use crate::screen::{Screen, Tone};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A release manager's word in place of a test's result. It is kept for ever, with its reason, and shown wherever the promotion is
-shown. Without --nvr it holds for exactly the content that was tested; with it, for whatever content has that build.
+shown. Without --nvr it holds for exactly the content that was tested; with it, for whatever content has that build: while the
+build is in the repo, a failure of the suite stops no promotion there, of other packages either. So give it few days.
 
 `grange promotions ID` lists what a promotion requires. One that was refused before is asked for again after the waiver.
 

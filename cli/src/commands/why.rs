@@ -12,14 +12,15 @@ use crate::screen::Screen;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 One answer: what it waits for, what is at the root of that, what you can do, and when it is likely to begin and end, from
-how long such work took before.
+how long such work took before. Of a public repo (TAG): whether what it shows works on what is below it now.
 
 Examples:
   grange why hello-2.10-1.el9s
+  grange why storage9s-gluster-11-release
   grange why 01JZ8M3Q5T7V9X1B3D5F7H9K1M --json")]
 pub struct Args {
-    /// A build's id or name, or a promotion's id
-    #[arg(value_name = "ID|NVR|PROMOTION")]
+    /// A build's id or name, a promotion's id, or the tag of a public repo
+    #[arg(value_name = "ID|NVR|PROMOTION|TAG")]
     pub what: String,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use farm::api::{QueueView, StatusView, TroubleView};
+use farm::api::{QueueView, StatusView, StuckView, TroubleView};
 use farm::builder::Condition;
 use farm::promotion::Promotion;
 
@@ -40,9 +40,12 @@ pub fn status(view: &StatusView, look: &Look) -> String {
     for warning in warnings(view, look) {
         let _ = writeln!(text, "{} {warning}", look.paint(Tone::Busy, "warning:"));
     }
-    for part in
-        [queues(&view.queues, look), unapproved(&view.unapproved, look), troubles(&view.troubles, look)]
-    {
+    for part in [
+        queues(&view.queues, look),
+        stuck(&view.stuck, look),
+        unapproved(&view.unapproved, look),
+        troubles(&view.troubles, look),
+    ] {
         if !part.is_empty() {
             text.push('\n');
             text.push_str(&part);
@@ -100,6 +103,22 @@ fn queues(items: &[QueueView], look: &Look) -> String {
             item.sig.as_str().into(),
             item.jobs.to_string().into(),
             span(look.now - item.oldest).into(),
+        ]);
+    }
+    table.render(look)
+}
+
+fn stuck(items: &[StuckView], look: &Look) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["CANNOT GO ON", "SIG", "WHAT", "WHY"]);
+    for item in items {
+        table.row([
+            Cell::new(Tone::Strong, item.promotion.to_string()),
+            item.sig.as_str().into(),
+            item.what.as_str().into(),
+            Cell::new(Tone::Bad, item.why.as_str()),
         ]);
     }
     table.render(look)

@@ -30,6 +30,8 @@ const KINDS: [&str; 6] = ["primary", "filelists", "other", "group", "updateinfo"
 pub(super) struct Found {
     /// The SHA-256 of each package that it lists and that was decided on.
     pub(super) listed: BTreeSet<String>,
+    /// The revision that its metadata names.
+    pub(super) revision: Option<i64>,
     /// Packages that it lists.
     pub(super) packages: usize,
     /// Those that were read as a whole.
@@ -77,13 +79,17 @@ pub(super) async fn look(
         None => found.wrong(place, file, "the decision names no such folder"),
     }
     check_signature(place, &bytes, yardstick, &mut found).await;
-    let data = match repomd(&bytes) {
-        Ok(data) => data,
+    let (data, revision) = match repomd(&bytes) {
+        Ok(read) => read,
         Err(error) => {
             found.wrong(place, file, error.to_string());
             return found;
         }
     };
+    found.revision = revision;
+    if revision.is_none() {
+        found.wrong(place, file, "it does not name exactly one revision");
+    }
     let (mut primaries, mut rest) = (Vec::new(), Vec::new());
     for data in &data {
         let bytes = check_metadata(place, data, &mut found).await;

@@ -17,6 +17,9 @@ pub(super) struct Memory(BTreeMap<String, Seen>);
 struct Seen {
     revision: i64,
     snapshot: String,
+    /// The revision of its metadata; none where a former version of this program has looked.
+    #[serde(default)]
+    metadata: Option<i64>,
 }
 
 impl Memory {
@@ -37,17 +40,27 @@ impl Memory {
             else {
                 continue;
             };
-            let now = Seen { revision, snapshot: snapshot.clone() };
+            let now = Seen { revision, snapshot: snapshot.clone(), metadata: repo.metadata_revision };
             let before = self.0.get(tag);
             let wrong = match before {
                 Some(before) if before.revision > now.revision => Some(format!(
                     "it shows revision {}, and revision {} was seen before: an older state is being replayed",
                     now.revision, before.revision
                 )),
-                Some(before) if before.revision == now.revision && *before != now => Some(format!(
-                    "it shows revision {} with snapshot {}, and the same revision was seen with snapshot {}",
-                    now.revision, now.snapshot, before.snapshot
-                )),
+                Some(before) if before.revision == now.revision && before.snapshot != now.snapshot => {
+                    Some(format!(
+                        "it shows revision {} with snapshot {}, and the same revision was seen with snapshot {}",
+                        now.revision, now.snapshot, before.snapshot
+                    ))
+                }
+                Some(Seen { metadata: Some(before), .. })
+                    if now.metadata.is_some_and(|now| now < *before) =>
+                {
+                    Some(format!(
+                        "its metadata has revision {}, and {before} was seen before: clients would take it for older",
+                        now.metadata.unwrap_or_default()
+                    ))
+                }
                 Some(_) | None => None,
             };
             if let Some(why) = wrong {

@@ -45,12 +45,13 @@ pub(super) struct Listed {
     pub(super) size: Option<u64>,
 }
 
-/// The files that a `repomd.xml` lists.
+/// The files that a `repomd.xml` lists, and its revision, if it names exactly one.
 ///
 /// # Errors
 /// When it is none, or cut off.
-pub(super) fn repomd(bytes: &[u8]) -> io::Result<Vec<Data>> {
+pub(super) fn repomd(bytes: &[u8]) -> io::Result<(Vec<Data>, Option<i64>)> {
     let (mut found, mut data, mut text) = (Vec::new(), None::<Data>, String::new());
+    let mut revisions = Vec::new();
     walk(bytes, "repomd", |event| {
         match event {
             Event::Start(tag) | Event::Empty(tag) => {
@@ -75,13 +76,15 @@ pub(super) fn repomd(bytes: &[u8]) -> io::Result<Vec<Data>> {
                 ("size", Some(data)) => data.size = text.trim().parse().ok(),
                 ("open-size", Some(data)) => data.open_size = text.trim().parse().ok(),
                 ("data", data) => found.extend(data.take()),
+                ("revision", None) => revisions.push(text.trim().parse().ok()),
                 _ => {}
             },
             other => append(&mut text, other),
         }
         Ok(())
     })?;
-    Ok(found)
+    let revision = if let [revision] = revisions[..] { revision } else { None };
+    Ok((found, revision))
 }
 
 /// The packages that a `primary.xml` lists, and how many it says it does. It may be compressed with gzip or zstd, and unpacked
@@ -274,7 +277,15 @@ mod tests {
         let text = "<repomd><revision>7</revision><data type=\"primary\"><checksum type=\"sha256\">AA</checksum>\
             <open-checksum type=\"sha256\">bb</open-checksum><location xml:base=\"http://x/\" href=\"../p\"/><size>5</size>\
             <open-size>9</open-size></data></repomd>";
-        let data = repomd(text.as_bytes()).unwrap().remove(0);
+        let (mut data, revision) = repomd(text.as_bytes()).unwrap();
+        let data = data.remove(0);
+        assert_eq!(revision, Some(7));
+        for unclear in
+            ["", "<revision/>", "<revision>7</revision><revision>8</revision>", "<revision>7x</revision>"]
+        {
+            let (_, revision) = repomd(format!("<repomd>{unclear}</repomd>").as_bytes()).unwrap();
+            assert_eq!(revision, None, "{unclear}");
+        }
         assert_eq!((data.kind.as_str(), data.href.as_str(), data.elsewhere), ("primary", "../p", true));
         assert_eq!((data.size, data.open_size), (Some(5), Some(9)));
         assert_eq!(data.open_checksum, Some(("sha256".into(), "bb".into())));

@@ -55,6 +55,8 @@ pub struct RepoReport {
     pub tag: Option<String>,
     /// Its revision.
     pub revision: Option<i64>,
+    /// The revision that its metadata names, by which clients know what is newer.
+    pub metadata_revision: Option<i64>,
     /// Its snapshot.
     pub snapshot: Option<String>,
     /// The folders that were looked at.

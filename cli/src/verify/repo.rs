@@ -202,6 +202,16 @@ fn mismatch(what: &str, expected: Option<&String>, found: &String) -> Option<Str
 
 fn add(report: &mut RepoReport, name: Option<&str>, found: folder::Found) {
     report.folders.extend(name.map(str::to_owned));
+    match (report.metadata_revision, found.revision) {
+        (Some(other), Some(named)) if other != named => {
+            let why = format!(
+                "the metadata of {} has revision {named}, and that of another folder {other}",
+                name.unwrap_or("this folder")
+            );
+            report.violations.push(Violation::new(&report.at, why));
+        }
+        (_, named) => report.metadata_revision = report.metadata_revision.or(named),
+    }
     report.packages += found.packages;
     report.read += found.read;
     report.violations.extend(found.violations);

@@ -43,6 +43,8 @@ pub(super) struct Decision {
     course: Course,
     required: Vec<Requirement>,
     results: Vec<TestResult>,
+    #[serde(default)]
+    before: Vec<TestResult>,
     waivers: Vec<Waiver>,
     pub(super) members: Vec<Member>,
     /// What stands beside the packages; decisions of before there was such a thing name none.
@@ -73,6 +75,9 @@ struct TestResult {
     arch: String,
     #[serde(default)]
     on: Option<String>,
+    #[serde(default)]
+    against: Option<String>,
+    environment: String,
     verdict: Verdict,
     at: i64,
 }
@@ -244,7 +249,7 @@ impl Statement<Decision> {
 
     /// What was required and is not shown.
     fn untested(&self, required: &[Requirement]) -> Vec<String> {
-        let Decision { base, results, waivers, .. } = &self.predicate;
+        let Decision { base, results, before, waivers, .. } = &self.predicate;
         let mut faults = Vec::new();
         let arches: BTreeSet<&str> = self
             .folders()
@@ -263,15 +268,16 @@ impl Statement<Decision> {
             }
         }
         for one in required {
-            let is_about = |result: &&TestResult| {
-                result.suite == one.suite && result.arch == one.arch && result.on == one.on
-            };
-            let newest = results.iter().filter(is_about).max_by_key(|result| result.at);
+            let newest = self.newest(results, one);
             let passed = newest.is_some_and(|result| result.verdict.kind == "passed");
-            // What failed above with what was live before does not hold up the repo below.
+            // What fails above with what was live before, too, beside the same things, does not hold up the repo below.
+            let of_before = newest.zip(self.newest(before, one));
             let was_broken = one.on.is_some()
                 && base.is_some()
-                && newest.is_some_and(|result| result.verdict.kind == "failed");
+                && of_before.is_some_and(|(newest, before)| {
+                    [newest, before].iter().all(|result| result.verdict.kind == "failed")
+                        && newest.environment == before.environment
+                });
             if passed || was_broken || waivers.iter().any(|waiver| self.covers(waiver, one)) {
                 continue;
             }
@@ -286,6 +292,17 @@ impl Statement<Decision> {
             ));
         }
         faults
+    }
+
+    /// The last word on what was required.
+    fn newest<'a>(&self, known: &'a [TestResult], one: &Requirement) -> Option<&'a TestResult> {
+        // What a change breaks is shown of the change of something, where there was something.
+        let compares = one.suite == CLOSURE && one.on.is_none();
+        let is_of_it = |result: &&TestResult| {
+            (&result.suite, &result.arch, &result.on) == (&one.suite, &one.arch, &one.on)
+                && (!compares || result.against.is_some() == self.predicate.base.is_some())
+        };
+        known.iter().filter(is_of_it).max_by_key(|result| result.at)
     }
 
     fn covers(&self, waiver: &Waiver, one: &Requirement) -> bool {

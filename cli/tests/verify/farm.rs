@@ -235,6 +235,7 @@ impl Farm {
             on: None,
             version: version.clone(),
             environment: environment.clone(),
+            against: self.live.as_ref().filter(|_| suite == CLOSURE).map(|live| live.content.clone()),
             verdict: TestVerdict::Passed,
             at: now,
         };
@@ -265,6 +266,8 @@ impl Farm {
             revision: self.revision,
             layered: &[],
             results: &results,
+            live: self.live.as_ref(),
+            before: &[],
             environments: &environments,
             waivers: &[],
             withdrawn: &BTreeSet::new(),

@@ -11,6 +11,11 @@ use serde_json::{Value, json};
 
 use crate::farm::{COMPS, Farm, TAG, decision_key, sign_folder, write_decision};
 use crate::look;
+use cli::verify::{Keys, Options, Place, Violation, audit};
+
+/// The id of a waiver, and how many milliseconds before the decision it was made.
+const WAIVER: &str = "01JZ8M3Q5T7V9X1B3D5F7H9K1M";
+const AGE: i64 = 2;
 
 /// What there is to tamper with.
 struct Scene {
@@ -26,6 +31,20 @@ struct Scene {
 }
 
 impl Scene {
+    /// A copy of a tree and of the keys; `others` are the snapshots besides.
+    fn of(root: &Path, keys: &Path, copies: &Path, others: [&PathBuf; 3]) -> Scene {
+        copy(root, &copies.join("public"));
+        copy(keys, &copies.join("keys"));
+        let [old, more, less] = others;
+        Scene {
+            old: copies.join("public/snap").join(old.file_name().unwrap()),
+            root: copies.join("public"),
+            keys: copies.join("keys"),
+            more: more.clone(),
+            less: less.clone(),
+        }
+    }
+
     fn live(&self) -> PathBuf {
         self.root.join("live").join(TAG)
     }
@@ -50,6 +69,22 @@ impl Scene {
         let text = fs::read_to_string(self.live().join("decision.dsse.json")).unwrap();
         let envelope = Envelope::from_json(&text).unwrap();
         serde_json::from_slice(&envelope.open(IN_TOTO, &[decision_key().public()]).unwrap().0).unwrap()
+    }
+
+    /// Takes a result out of the decision and lets a waiver stand in for it, which covers it unless it is edited.
+    fn waive(&self, edit: impl FnOnce(&mut Value)) {
+        self.redecide(|said| {
+            let decision = &mut said["predicate"];
+            let result = decision["results"].as_array_mut().unwrap().pop().unwrap();
+            let made = decision["made"].as_i64().unwrap();
+            let mut waiver = json!({
+                "id": WAIVER, "target": decision["target"], "suite": result["suite"], "arch": null, "on": null,
+                "scope": { "kind": "content", "content": result["content"] }, "by": "rita", "reason": "r",
+                "made": made - AGE, "until": made + 1, "revoked": null,
+            });
+            edit(&mut waiver);
+            decision["waivers"] = json!([waiver]);
+        });
     }
 
     /// Edits the live primary, makes everything fit again, and signs it with the SIG's key and the key for decisions.
@@ -109,9 +144,10 @@ fn copy(from: &Path, to: &Path) {
     assert!(done.success());
 }
 
+/// The file of a folder's own whose name ends so; links lead to those of former snapshots.
 fn only(folder: &Path, end: &str) -> PathBuf {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut found = entries.filter(|path| path.to_str().unwrap().ends_with(end));
+    let mut found = entries.filter(|path| path.to_str().unwrap().ends_with(end) && !path.is_symlink());
     found.next().unwrap_or_else(|| panic!("no {end} in {}", folder.display()))
 }
 
@@ -208,6 +244,18 @@ const TABLE: &[Tampering] = &[
         "not accepted",
     ),
     (
+        "a folder with another revision than the others, well signed",
+        |s| s.relist("source", |repomd| repomd.replace("<revision>", "<revision>9")),
+        "live/storage9s-gluster-11-testing",
+        "the metadata of source has revision",
+    ),
+    (
+        "metadata that names two revisions, well signed",
+        |s| s.relist("source", |repomd| repomd.replace("<revision>", "<revision>9</revision><revision>")),
+        "source/repodata/repomd.xml",
+        "it does not name exactly one revision",
+    ),
+    (
         "no signature on repomd.xml",
         |s| fs::remove_file(s.folder().join("repodata/repomd.xml.asc")).unwrap(),
         "repodata/repomd.xml.asc",
@@ -279,6 +327,41 @@ const TABLE: &[Tampering] = &[
         "was not run",
     ),
     (
+        "what a change breaks, of no change",
+        |s| {
+            s.redecide(|said| {
+                for result in said["predicate"]["results"].as_array_mut().unwrap() {
+                    result.as_object_mut().unwrap().remove("against");
+                }
+            });
+        },
+        "decision.dsse.json",
+        "required suite repoclosure on x86_64 was not run",
+    ),
+    (
+        "a suite of a layered project that fails, and nothing shows that it failed before",
+        |s| s.redecide(|said| fail_above(said, None)),
+        "decision.dsse.json",
+        "required suite opens of cloud9s-openstack-epoxy-el9s on x86_64 failed",
+    ),
+    (
+        "a suite of a layered project that fails, and passed before",
+        |s| s.redecide(|said| fail_above(said, Some("passed"))),
+        "decision.dsse.json",
+        "required suite opens of cloud9s-openstack-epoxy-el9s on x86_64 failed",
+    ),
+    (
+        "a suite of a layered project that fails, and failed before beside something else",
+        |s| {
+            s.redecide(|said| {
+                fail_above(said, Some("failed"));
+                said["predicate"]["before"][0]["environment"] = json!(Digest::of(b"another"));
+            });
+        },
+        "decision.dsse.json",
+        "required suite opens of cloud9s-openstack-epoxy-el9s on x86_64 failed",
+    ),
+    (
         "nothing was required",
         |s| s.redecide(|said| said["predicate"]["required"] = json!([])),
         "decision.dsse.json",
@@ -306,18 +389,49 @@ const TABLE: &[Tampering] = &[
     ),
     (
         "a waiver that has expired",
-        |s| {
-            s.redecide(|said| {
-                let made = said["predicate"]["made"].as_i64().unwrap();
-                let target = said["predicate"]["target"].clone();
-                let result = said["predicate"]["results"].as_array_mut().unwrap().pop().unwrap();
-                said["predicate"]["waivers"] = json!([{
-                    "id": "01JZ8M3Q5T7V9X1B3D5F7H9K1M", "target": target, "suite": result["suite"], "arch": null,
-                    "on": null, "scope": { "kind": "content", "content": result["content"] }, "by": "rita",
-                    "reason": "r", "made": made - 2, "until": made, "revoked": null,
-                }]);
-            });
-        },
+        |s| s.waive(|waiver| waiver["until"] = json!(waiver["made"].as_i64().unwrap() + AGE)),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver of another content",
+        |s| s.waive(|waiver| waiver["scope"]["content"] = json!(Digest::of(b"other"))),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver of a build that is not in it",
+        |s| s.waive(|waiver| waiver["scope"] = json!({ "kind": "build", "build": WAIVER, "nvr": "x-1-1" })),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver that was taken back",
+        |s| s.waive(|waiver| waiver["revoked"] = json!(["rita", waiver["made"]])),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver for another target",
+        |s| s.waive(|waiver| waiver["target"] = json!("storage9s-gluster-10-el9s")),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver of another suite",
+        |s| s.waive(|waiver| waiver["suite"] = json!("smoke")),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver of a suite of the project above",
+        |s| s.waive(|waiver| waiver["on"] = json!("cloud9s-openstack-1-el9s")),
+        "decision.dsse.json",
+        "no waiver covers it",
+    ),
+    (
+        "a waiver for another architecture",
+        |s| s.waive(|waiver| waiver["arch"] = json!("aarch64")),
         "decision.dsse.json",
         "no waiver covers it",
     ),
@@ -500,18 +614,9 @@ async fn every_way_of_tampering_is_reported() {
     let (root, keys) = (farm.root(), farm.keys());
     for (name, tamper, file, reason) in TABLE {
         let copies = tempfile::tempdir().unwrap();
-        copy(&root, &copies.path().join("public"));
-        copy(&keys, &copies.path().join("keys"));
-        let tree = copies.path().join("public");
-        let scene = Scene {
-            old: tree.join("snap").join(old.file_name().unwrap()),
-            root: tree.clone(),
-            keys: copies.path().join("keys"),
-            more: more.clone(),
-            less: less.clone(),
-        };
+        let scene = Scene::of(&root, &keys, copies.path(), [&old, &more, &less]);
         tamper(&scene);
-        let report = look(tree.to_str().unwrap(), &scene.keys, true).await;
+        let report = look(scene.root.to_str().unwrap(), &scene.keys, true).await;
         let said: Vec<String> =
             report.all_violations().map(|v| format!("{}: {}", v.file, v.reason)).collect();
         let reported = report.all_violations().any(|v| v.file.contains(file) && v.reason.contains(reason));
@@ -519,6 +624,83 @@ async fn every_way_of_tampering_is_reported() {
     }
     let report = look(root.to_str().unwrap(), &keys, true).await;
     assert_eq!(report.all_violations().count(), 0, "the tree that was copied was changed");
+
+    let scene = Scene { old, root: root.clone(), keys: keys.clone(), more, less };
+    scene.redecide(|said| fail_above(said, Some("failed")));
+    let report = look(root.to_str().unwrap(), &keys, true).await;
+    assert_eq!(report.all_violations().count(), 0, "what fails above failed before, too");
+}
+
+/// A suite of a project above was required and fails; `before` is what it showed of what was live.
+fn fail_above(said: &mut Value, before: Option<&str>) {
+    let predicate = &mut said["predicate"];
+    let on = "cloud9s-openstack-epoxy-el9s";
+    let requirement = json!({ "suite": "opens", "arch": "x86_64", "on": on });
+    predicate["required"].as_array_mut().unwrap().push(requirement);
+    let mut result = predicate["results"][0].clone();
+    (result["suite"], result["on"]) = (json!("opens"), json!(on));
+    result["verdict"] = json!({ "kind": "failed", "reason": "it does not open" });
+    predicate["results"].as_array_mut().unwrap().push(result.clone());
+    if let Some(verdict) = before {
+        result["content"] = json!(Digest::of(b"what was live"));
+        result["verdict"] = json!({ "kind": verdict, "reason": "it does not open" });
+        predicate["before"] = json!([result]);
+    }
+}
+
+/// The rows of the table about waivers show something only if a waiver that was not edited does cover what is missing.
+#[tokio::test]
+async fn a_waiver_that_covers_what_is_missing_is_no_fault() {
+    let mut farm = Farm::new();
+    let live = farm.publish(&[("hello", "1.0")]).await;
+    let edits: [fn(&Scene, &mut Value); 3] = [
+        |_, _| {},
+        |_, waiver| waiver["arch"] = json!("x86_64"),
+        |scene, waiver| {
+            let build = scene.statement()["predicate"]["members"][0]["build"].clone();
+            waiver["scope"] = json!({ "kind": "build", "build": build, "nvr": "hello-1.0-1.el9s" });
+        },
+    ];
+    for edit in edits {
+        let copies = tempfile::tempdir().unwrap();
+        let scene = Scene::of(&farm.root(), &farm.keys(), copies.path(), [&live; 3]);
+        scene.waive(|waiver| edit(&scene, waiver));
+        let report = look(scene.root.to_str().unwrap(), &scene.keys, false).await;
+        assert_eq!(report.all_violations().collect::<Vec<_>>(), Vec::<&Violation>::new());
+    }
+}
+
+/// Two snapshots under one revision; and one that everybody has signed as newer, whose metadata clients would take for older.
+#[tokio::test]
+async fn a_revision_that_stays_or_falls_is_noticed_by_who_has_seen_more() {
+    let mut farm = Farm::new();
+    let live = farm.publish(&[("hello", "1.0")]).await;
+    let copies = tempfile::tempdir().unwrap();
+    let scene = Scene::of(&farm.root(), &farm.keys(), copies.path(), [&live; 3]);
+    let options = Options { memory: Some(copies.path().join("memory.json")), ..Options::default() };
+    let said = async || {
+        let place = Place::open(scene.root.to_str().unwrap()).unwrap();
+        let report = audit(&place, &Keys::read(&scene.keys).unwrap(), &options).await.unwrap();
+        report.all_violations().map(|violation| violation.reason.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(said().await, Vec::<String>::new());
+    let honest = scene.statement();
+    scene.redecide(|said| said["predicate"]["snapshot"] = json!(WAIVER));
+    let twice = said().await;
+    assert!(
+        !twice.is_empty() && twice.iter().all(|why| why.contains("the same revision was seen with snapshot")),
+        "{twice:?}"
+    );
+    write_decision(&scene.live(), &honest, decision_key());
+    for folder in ["x86_64", "debug-x86_64", "source"] {
+        scene.relist(folder, |repomd| repomd.replace("<revision>1", "<revision>"));
+    }
+    scene.redecide(|said| said["predicate"]["revision"] = json!(2));
+    let said = said().await;
+    assert!(
+        !said.is_empty() && said.iter().all(|why| why.contains("clients would take it for older")),
+        "{said:?}"
+    );
 }
 
 /// The checksum of hello in primary is that of other bytes, well signed by everybody.

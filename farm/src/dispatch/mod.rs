@@ -174,8 +174,14 @@ impl Space {
         Self { memory_mb: less(self.memory_mb, memory_mb), disk_mb: less(self.disk_mb, disk_mb) }
     }
 
+    /// Is there so much of it?
+    #[must_use]
+    pub fn covers(self, memory_mb: u64, disk_mb: u64) -> bool {
+        memory_mb <= self.memory_mb && disk_mb <= self.disk_mb
+    }
+
     fn holds(self, job: &Candidate) -> bool {
-        job.memory_mb <= self.memory_mb && job.disk_mb <= self.disk_mb
+        self.covers(job.memory_mb, job.disk_mb)
     }
 
     /// Does the job need more than one of `slots` equal parts?

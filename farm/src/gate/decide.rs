@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Approved, Decision, Question, Requirement, TestResult, TestVerdict, Waiver, is_about, is_much_smaller,
-    requirements,
+    Approved, Decision, Question, Requirement, TestResult, TestVerdict, Waiver, broken_before, is_about,
+    is_much_smaller, is_of_now, requirements,
 };
-use crate::ids::WaiverId;
+use crate::arch::Arch;
+use crate::ids::{SnapshotId, WaiverId};
 use crate::promotion::{Course, Promotion};
-use crate::sig::Stage;
+use crate::sig::{Project, Stage};
 
 /// May this content be published?
 #[must_use]
@@ -40,6 +41,14 @@ pub fn decide(question: &Question<'_>) -> Decision {
         // The project has lost an architecture since: nobody could fetch, or has tested, what it has of that.
         return Decision::Outdated;
     }
+    let lacking = snapshot.lacks(&project.arches);
+    if !lacking.is_empty() {
+        // The project has got an architecture since: it would show a folder that nobody has tested.
+        return match &promotion.course {
+            Course::Forward => Decision::Outdated,
+            Course::Back { to, .. } => Decision::Refused(vec![never_shown_on(*to, &lacking, project)]),
+        };
+    }
     let against = against_the_set(question);
     if !against.is_empty() {
         return Decision::Refused(against);
@@ -69,6 +78,17 @@ pub fn decide(question: &Question<'_>) -> Decision {
         by,
         waivers,
     })
+}
+
+/// Why nobody goes back to a snapshot that lacks an architecture of its project.
+#[must_use]
+pub fn never_shown_on(snapshot: SnapshotId, lacking: &[Arch], project: &Project) -> String {
+    let arches: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+    format!(
+        "snapshot {snapshot} was never shown, and never tested, on {}, which {} has now: promote builds that were tested there",
+        arches.join(" and "),
+        project.target()
+    )
 }
 
 /// What speaks against the set itself, whatever its tests show.
@@ -144,7 +164,7 @@ fn shown(question: &Question<'_>) -> Result<Vec<WaiverId>, Box<Decision>> {
 enum Shown<'a> {
     /// Nothing.
     Nothing,
-    /// Something, but in another environment than the present one.
+    /// Something, but in another environment than the present one, or of the change of something else.
     Elsewhere,
     /// What the newest run showed: a suite may have been run again, after the farm failed, say.
     Verdict(&'a TestVerdict),
@@ -159,8 +179,7 @@ fn verdict<'a>(question: &Question<'a>, requirement: &Requirement) -> Shown<'a> 
         })
         .collect();
     let were_shown = !shown.is_empty();
-    let place = (requirement.on.clone(), requirement.arch);
-    shown.retain(|result| question.environments.get(&place) == Some(&result.environment));
+    shown.retain(|result| is_of_now(result, requirement, question.live, question.environments));
     match shown.into_iter().max_by_key(|result| (result.at, result.job)) {
         Some(newest) => Shown::Verdict(&newest.verdict),
         None if were_shown => Shown::Elsewhere,
@@ -175,16 +194,9 @@ fn waived<'a>(question: &Question<'a>, requirement: &Requirement) -> Option<&'a 
     question.waivers.iter().find(covers)
 }
 
-/// Did a suite of a layered project fail on what is live too? Then the change is not what broke it, and the project below need
-/// not wait for the one above.
 fn was_broken(question: &Question<'_>, requirement: &Requirement) -> bool {
-    let (Some(live), Some(_)) = (question.live, &requirement.on) else { return false };
-    let newest = question
-        .before
-        .iter()
-        .filter(|result| is_about(result, requirement, &live.content, &question.promotion.suites))
-        .max_by_key(|result| (result.at, result.job));
-    newest.is_some_and(|result| matches!(result.verdict, TestVerdict::Failed { .. }))
+    let Question { live, before, environments, promotion, .. } = *question;
+    broken_before(requirement, live, before, &promotion.suites, environments).is_some()
 }
 
 /// Who agreed, when nobody else has to.

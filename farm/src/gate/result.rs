@@ -30,6 +30,10 @@ pub struct TestResult {
     pub version: Digest,
     /// What it ran in: the image and the layers below, see [`environment`].
     pub environment: Digest,
+    /// The content it was compared with, when it says what a change breaks: [`CLOSURE`](super::CLOSURE) does. None where
+    /// there was nothing before, and of every other suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Digest>,
     /// What it showed.
     pub verdict: TestVerdict,
     /// When.
@@ -83,6 +87,7 @@ impl TestResult {
             on: on.clone(),
             version: suite_version(suite, folder.as_ref()),
             environment: environment(&job.recipe.image, &job.recipe.repos),
+            against: None,
             verdict,
             at: *at,
         })

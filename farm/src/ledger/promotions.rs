@@ -78,6 +78,19 @@ impl Tx {
         Ok(kept::<Promotion>("promotion", rows)?.into_iter().map(|promotion| promotion.value).collect())
     }
 
+    /// Every promotion that the gate has let through and that is not published yet, oldest first: of each repo there is one, or
+    /// two when one of them goes back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn approved_promotions(&mut self) -> Result<Vec<Promotion>> {
+        // Nothing that a person wrote has this text: within a string each quote is escaped.
+        let sql = r#"SELECT version, doc FROM promotion WHERE settled = 0 AND doc LIKE '%"state":{"phase":"approved"%'
+                     ORDER BY id"#;
+        let rows = fetch!(fetch_all, self, (i64, String), sql)?;
+        Ok(kept::<Promotion>("promotion", rows)?.into_iter().map(|promotion| promotion.value).collect())
+    }
+
     /// Promotions, newest first.
     ///
     /// # Errors

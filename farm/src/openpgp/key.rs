@@ -9,12 +9,17 @@ use pgp::types::{KeyDetails as _, KeyVersion, Password, Timestamp};
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
+use super::rsa::RsaKey;
 use super::{LEAST_BITS, OpenPgpError};
 use crate::stamp::Stamp;
 
 /// A private key, unlocked.
 #[derive(Clone)]
-pub struct SecretKey(SignedSecretKey);
+pub struct SecretKey {
+    key: SignedSecretKey,
+    /// What signs, unless the key is of another kind.
+    rsa: Option<RsaKey>,
+}
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +71,7 @@ impl SecretKey {
             .created_at(seconds(now))
             .primary_user_id(user_id.to_owned())
             .preferred_hash_algorithms([HashAlgorithm::Sha512, HashAlgorithm::Sha256].into_iter().collect());
-        Ok(Self(params.build().map_err(unusable)?.generate(OsRng).map_err(unusable)?))
+        Ok(Self::unlocked(params.build().map_err(unusable)?.generate(OsRng).map_err(unusable)?))
     }
 
     /// Reads an armoured private key, and unlocks it if it is locked.
@@ -93,7 +98,11 @@ impl SecretKey {
                 return Err(OpenPgpError::Locked { fingerprint, why: "the passphrase is wrong" });
             }
         }
-        Ok(Self(key))
+        Ok(Self::unlocked(key))
+    }
+
+    fn unlocked(key: SignedSecretKey) -> Self {
+        Self { rsa: RsaKey::of(&key.primary_key), key }
     }
 
     /// The key as armoured text, locked by the passphrase if there is one.
@@ -101,7 +110,7 @@ impl SecretKey {
     /// # Errors
     /// [`OpenPgpError::Key`], which does not happen.
     pub fn to_armored(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, OpenPgpError> {
-        let mut key = self.0.clone();
+        let mut key = self.key.clone();
         if let Some(passphrase) = passphrase {
             key.primary_key.set_password(OsRng, &password(passphrase)).map_err(unusable)?;
         }
@@ -111,18 +120,18 @@ impl SecretKey {
     /// Its fingerprint, in lower-case hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        fingerprint(&self.0.primary_key)
+        fingerprint(&self.key.primary_key)
     }
 
     /// Its public part.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.to_public_key())
+        PublicKey(self.key.to_public_key())
     }
 
     /// A signature over bytes.
     pub(super) fn sign(&self, data: &[u8], now: Stamp) -> Result<Signature, OpenPgpError> {
-        let key = &self.0.primary_key;
+        let key = &self.key.primary_key;
         let mut config = SignatureConfig::v4(SignatureType::Binary, key.algorithm(), HashAlgorithm::Sha256);
         let said = [
             SubpacketData::SignatureCreationTime(seconds(now)),
@@ -132,7 +141,10 @@ impl SecretKey {
         ];
         config.hashed_subpackets =
             said.into_iter().map(Subpacket::regular).collect::<Result<_, _>>().map_err(unsigned)?;
-        config.sign(key, &Password::empty(), data).map_err(unsigned)
+        match &self.rsa {
+            Some(rsa) => rsa.sign(config, data),
+            None => config.sign(key, &Password::empty(), data).map_err(unsigned),
+        }
     }
 }
 
@@ -175,4 +187,40 @@ impl PublicKey {
 
 fn fingerprint(key: &impl pgp::types::KeyDetails) -> String {
     format!("{:x}", key.fingerprint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Stamp = Stamp::from_millis(1_750_000_000_000);
+
+    fn key_of(kind: KeyType) -> SecretKey {
+        let mut params = SecretKeyParamsBuilder::default();
+        params.version(KeyVersion::V4).key_type(kind).can_sign(true).can_certify(true);
+        params.primary_user_id("somebody <somebody@example.org>".into());
+        SecretKey::unlocked(params.build().unwrap().generate(OsRng).unwrap())
+    }
+
+    #[test]
+    fn ring_makes_the_same_signatures_as_the_openpgp_crate() {
+        for bits in [2048, 3072] {
+            let key = key_of(KeyType::Rsa(bits));
+            assert!(key.rsa.is_some(), "{bits}");
+            let by_pgp = SecretKey { rsa: None, ..key.clone() };
+            for data in [&b""[..], b"x", &[7; 100_000]] {
+                let signature = key.sign(data, NOON).unwrap();
+                assert_eq!(signature, by_pgp.sign(data, NOON).unwrap());
+                assert!(key.public().made(&signature, data) && !key.public().made(&signature, b"y"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_signs_too() {
+        let key = key_of(KeyType::Ed25519Legacy);
+        assert!(key.rsa.is_none());
+        let signature = key.sign(b"x", NOON).unwrap();
+        assert!(key.public().made(&signature, b"x") && !key.public().made(&signature, b"y"));
+    }
 }

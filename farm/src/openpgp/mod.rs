@@ -6,6 +6,7 @@
 mod detached;
 mod key;
 mod package;
+mod rsa;
 
 use std::path::PathBuf;
 

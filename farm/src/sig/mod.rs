@@ -295,6 +295,14 @@ pub fn is_dist(text: &str) -> bool {
     (1..=3).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_digit())
 }
 
+/// Has this name the form of a stage tag, `<sig><dist>-<project>-<release>-<stage>`, whether there is such a tag or not?
+#[must_use]
+pub fn is_tag_like(text: &str) -> bool {
+    let Some((stem, _)) = split_tag(text) else { return false };
+    let mut parts = stem.rsplit('-').skip(2);
+    parts.any(|part| part.strip_suffix('s').unwrap_or(part).ends_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Takes a stage tag's name apart into stem and stage.
 #[must_use]
 pub fn split_tag(tag: &str) -> Option<(&str, Stage)> {

@@ -9,9 +9,11 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Clash, ExternalRepo, Project, RepoBranch, Role, Share, Sig, is_dist, is_name};
+use super::{Clash, ExternalRepo, Project, RepoBranch, Role, Share, Sig, is_dist, is_name, is_tag_like};
 use crate::arch::Arch;
+use crate::gate::{CLOSURE, UNDER_TEST};
 use crate::nvr::is_package_name;
+use crate::recheck::WHOLE;
 use crate::recipe::Limits;
 
 /// Days the results of scratch builds are kept unless the template says otherwise.
@@ -427,6 +429,17 @@ impl Reader<'_> {
                     "give each its own name: it is dnf's repo id",
                 );
             }
+            if *repo.name.get_ref() == UNDER_TEST || is_tag_like(repo.name.get_ref()) {
+                self.fault(
+                    &repo.name.span(),
+                    format!(
+                        "external repo {} has a name that only repos of the farm have",
+                        repo.name.get_ref()
+                    ),
+                    "call it otherwise: `under-test` is what a test is about, and <sig><dist>-<project>-<release>-<stage> a tag; \
+                     to use a tag of the farm, name it in `inherit`",
+                );
+            }
             project.external.push(ExternalRepo {
                 name: self.check(&repo.name, is_repo_id, "a repo id", "letters, digits, `_`, `.` and `-`"),
                 baseurl: self.check(
@@ -449,6 +462,13 @@ impl Reader<'_> {
                 "a suite name",
                 "letters, digits, `_` and `-`: a folder below the package's tests/",
             );
+            if BUILT_IN.contains(&&*name) {
+                self.fault(
+                    &suite.span(),
+                    format!("suite {name} is the farm's own, and no suite of this name would be run"),
+                    "leave it out: the farm checks that in any case; is it a suite of yours, give its folder another name",
+                );
+            }
             if !project.required.contains(&name) {
                 project.required.push(name);
             }
@@ -528,6 +548,10 @@ const NAME_FIX: &str = "lower-case letters, digits and single hyphens, beginning
 fn within(text: &str, max: usize, also: &str) -> bool {
     (1..=max).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
+
+/// Suites that the farm shows by itself, in its own version: asked for by name they would stand for nothing, and yet be a suite
+/// that the project requires. (`installs` is run as asked.)
+const BUILT_IN: [&str; 2] = [CLOSURE, WHOLE];
 
 /// Names the farm itself acts under.
 const RESERVED: [&str; 2] = ["gate", "sweep"];

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Standing, Why, WhyCode, of_promotion, span};
+use super::{RepoBehind, Standing, Why, WhyCode, of_promotion, span};
 use crate::arch::Arch;
 use crate::chain::Blocker;
 use crate::job::{Job, JobKind, JobState};
+use crate::recipe::Limits;
 use crate::request::{Closed, Request, RequestKind, Verdict};
 use crate::stamp::Stamp;
 
@@ -29,7 +30,7 @@ pub struct Facts<'a> {
     /// The builds that come first.
     pub blockers: Vec<Blocker>,
     /// The candidate repo that is being composed and that it must see.
-    pub behind: Option<String>,
+    pub behind: Option<RepoBehind>,
     /// The lanes its unsettled jobs stand in.
     pub lanes: BTreeMap<Arch, Lane>,
     /// Builders that have not been heard of for too long.
@@ -47,8 +48,10 @@ pub struct Lane {
     pub nobody: Option<String>,
     /// Slots of the builders that are here and could take the job when they are free.
     pub slots: u32,
-    /// Those of them that are free now.
+    /// Those of them that are free now, on builders that have the memory and the disk for the job, too.
     pub free: u32,
+    /// Those that are free on builders whose other jobs leave too little memory or disk for it.
+    pub cramped: u32,
     /// Jobs of its SIG at work there, and how many may be.
     pub cap: Option<(u32, u32)>,
     /// Jobs of all SIGs that wait for the same slots and were there before.
@@ -149,12 +152,8 @@ fn of_planning(facts: &Facts<'_>) -> Why {
         .root(format!("build {request}"))
         .next(format!("grange why {request}"));
     }
-    if let Some(tag) = &facts.behind {
-        return Why::new(
-            WhyCode::WaitingForRepo,
-            format!("{} waits until the repo {tag} shows what was built last", facts.name),
-        )
-        .root(format!("tag {tag}"));
+    if let Some(repo) = &facts.behind {
+        return repo.why(&facts.name);
     }
     Why::new(WhyCode::Running, format!("{}: the farm is taking its next step", facts.name))
 }
@@ -232,6 +231,13 @@ fn of_waiting(facts: &Facts<'_>, job: &Job, not_before: Stamp) -> Why {
     }
     let sentence = match lane.ahead {
         0 if lane.free > 0 => format!("{what} is about to be offered to a builder"),
+        _ if lane.free == 0 && lane.cramped > 0 => {
+            let Limits { memory_mb, disk_mb, .. } = &job.recipe.limits;
+            format!(
+                "{what} waits until builders have room: it may use {memory_mb} MiB of memory and {disk_mb} MiB of disk, \
+                 and where a slot is free other jobs leave less"
+            )
+        }
         0 => format!("{what} is the next to get a slot; all {} are busy", lane.slots),
         ahead => format!("{what} waits for one of {} slots, {ahead} jobs before it", lane.slots),
     };

@@ -2,12 +2,14 @@
 //!
 //! [`of_build`] decides; whoever asks gathers the [`Facts`].
 
+mod behind;
 mod build;
 mod promotion;
 mod span;
 
 use serde::{Deserialize, Serialize};
 
+pub use behind::RepoBehind;
 pub use build::{Facts, Lane, MISSING_SOURCE, of_build};
 pub use promotion::{SUPERSEDED, Standing, needed, of_promotion};
 pub use span::span;

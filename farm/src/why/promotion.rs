@@ -1,6 +1,6 @@
 //! Why a promotion is not moving.
 
-use super::{Why, WhyCode};
+use super::{RepoBehind, Why, WhyCode};
 use crate::ids::{PromotionId, RequestId};
 use crate::promotion::{Course, Promotion, PromotionState};
 use crate::sig::Stage;
@@ -17,6 +17,8 @@ pub struct Standing<'a> {
     pub missing: Vec<String>,
     /// The promotion ahead of it in the queue of its repo.
     pub behind: Option<PromotionId>,
+    /// A repo below it, or below what is layered on it, that must be composed before it is or before the gate answers.
+    pub below: Option<RepoBehind>,
     /// How many release managers must approve it.
     pub approvers: u32,
     /// What the signer said last, if it has said anything about it that is not a signature.
@@ -29,7 +31,15 @@ impl<'a> Standing<'a> {
     /// A promotion that nothing else is known of.
     #[must_use]
     pub fn alone(promotion: &'a Promotion) -> Self {
-        Self { promotion, missing: Vec::new(), behind: None, approvers: 1, signer: None, trouble: None }
+        Self {
+            promotion,
+            missing: Vec::new(),
+            behind: None,
+            below: None,
+            approvers: 1,
+            signer: None,
+            trouble: None,
+        }
     }
 
     /// `1 of 2 approvals, by rex`
@@ -68,9 +78,11 @@ pub fn of_promotion(standing: &Standing<'_>) -> Why {
         return Why::new(WhyCode::BackingOff, what).root(here);
     }
     match &promotion.state {
-        PromotionState::Composing => match standing.behind {
-            Some(ahead) => behind(&head, "it is composed on top of that one", ahead),
-            None => Why::new(
+        PromotionState::Composing => match (&standing.below, standing.behind) {
+            // What is ahead waits for that, too, or has what it needs of it.
+            (Some(repo), _) => repo.why(&format!("{head}: it")),
+            (None, Some(ahead)) => behind(&head, "it is composed on top of that one", ahead),
+            (None, None) => Why::new(
                 WhyCode::WaitingForRepo,
                 format!("{head}: the repo as it would be is being composed"),
             )
@@ -122,6 +134,9 @@ fn published(promotion: &Promotion) -> Why {
     let Promotion { to, nvrs, .. } = promotion;
     if promotion.course != Course::Forward {
         return Why::new(WhyCode::Done, format!("{}: users see it", promotion.headline()));
+    }
+    if nvrs.is_empty() && promotion.brings.is_some() {
+        return Why::new(WhyCode::Done, format!("{} are in {to}", promotion.what()));
     }
     if nvrs.is_empty() {
         return Why::new(WhyCode::Done, format!("{} is not in {to} any more", promotion.remove.join(", ")));

@@ -7,13 +7,16 @@ use std::time::Duration;
 use farm::job::{Event, Job, Patience};
 use farm::ledger::{Db, LedgerError, StepError, anew};
 use farm::outcome::Outcome;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
+use tokio::time::timeout;
 
 use crate::databases::on_postgres;
 use crate::samples::{NOON, claim, digest, id, insert, job, later, offer, step};
 
 /// Long enough for another task to run into a lock: there is nothing else by which to see that it waits.
 const A_WHILE: Duration = Duration::from_millis(300);
+/// Far longer than a transaction takes.
+const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_that_wait_for_each_other_one_is_undone_and_tried_anew() {
@@ -47,15 +50,17 @@ fn beat() -> Event {
 async fn two_that_wait_for_each_other(db: Db) {
     let [one, other] = at_work(&db, ["b1", "b1"]).await;
     let (meet, tries) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
+    let over = Notify::new();
     let walk = |first: Job, second: Job, now| {
-        let (db, meet, tries, is_first_try) = (&db, &meet, &tries, AtomicBool::new(true));
+        let (db, meet, tries, over) = (&db, &meet, &tries, &over);
+        let is_first_try = AtomicBool::new(true);
         async move {
             anew(|| async {
                 tries.fetch_add(1, Ordering::Relaxed);
                 let is_first_try = is_first_try.swap(false, Ordering::Relaxed);
                 if !is_first_try {
                     // Let the other one end, so that this one loses no race.
-                    tokio::time::sleep(A_WHILE).await;
+                    timeout(LONG, over.notified()).await.expect("only one of them is undone");
                 }
                 let mut tx = db.write().await?;
                 tx.step_job(first.id, beat(), now, &Patience::default()).await?;
@@ -64,6 +69,7 @@ async fn two_that_wait_for_each_other(db: Db) {
                 }
                 tx.step_job(second.id, beat(), now, &Patience::default()).await?;
                 tx.commit().await?;
+                over.notify_one();
                 Ok::<_, StepError>(())
             })
             .await

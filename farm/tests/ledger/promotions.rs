@@ -3,7 +3,7 @@
 use farm::gate::Decision;
 use farm::ids::PromotionId;
 use farm::ledger::{Db, LedgerError, PromotionFilter};
-use farm::promotion::{Approval, PromotionEvent, PromotionState};
+use farm::promotion::{Approval, Course, PromotionEvent, PromotionState};
 use farm::sig::Stage;
 use farm::stamp::Stamp;
 
@@ -15,6 +15,7 @@ use crate::samples::{
 on_both!(
     contract_a_promotion_steps_on_once,
     contract_promotions_are_filtered_and_paged,
+    contract_what_is_approved_is_found_however_much_is_open,
     contract_a_job_gives_one_result,
     contract_the_gate_sees_what_the_transaction_sees,
     contract_the_gate_knows_who_is_ahead,
@@ -75,14 +76,38 @@ async fn contract_promotions_are_filtered_and_paged(db: Db) {
     }
 }
 
+async fn contract_what_is_approved_is_found_however_much_is_open(db: Db) {
+    let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
+    let approved = PromotionState::Approved { snapshot: shown.id, by: "gate".to_owned() };
+    let mut tx = db.write().await.unwrap();
+    for number in 1..=1_200 {
+        let mut one = promotion(number, Stage::Testing, &shown);
+        match number {
+            1 | 600 => one.state = approved.clone(),
+            2 => one.state = PromotionState::Ready { snapshot: shown.id },
+            3 => one.state = PromotionState::Publishing { snapshot: shown.id, by: "gate".to_owned() },
+            4 => one.state = PromotionState::Withdrawn { by: "alice".to_owned(), at: Stamp::ZERO },
+            // What somebody says of it is no state.
+            5 => {
+                let reason = r#"{"state":{"phase":"approved"},"x":{}}"#.to_owned();
+                one.course = Course::Back { to: shown.id, reason };
+            }
+            _ => one.state = PromotionState::Composing,
+        }
+        tx.insert_promotion(&one).await.unwrap();
+    }
+    let found: Vec<PromotionId> = tx.approved_promotions().await.unwrap().iter().map(|one| one.id).collect();
+    assert_eq!(found, [id(1), id(600)]);
+}
+
 async fn contract_a_job_gives_one_result(db: Db) {
     let shown = snapshot(1, TESTING, None, &build(1, "a", "1"));
     let other = snapshot(2, TESTING, None, &build(2, "a", "2"));
     let [first, second] = passed(1, &shown.content);
     let mut tx = db.write().await.unwrap();
-    pass(&mut tx, 1, &shown.content).await;
+    pass(&mut tx, 1, &shown).await;
     tx.insert_result(&farm::gate::TestResult { at: later(5), ..first.clone() }).await.unwrap();
-    pass(&mut tx, 2, &other.content).await;
+    pass(&mut tx, 2, &other).await;
     let mut kept = tx.results(&shown.content).await.unwrap();
     kept.sort_by(|one, other| other.suite.cmp(&one.suite));
     assert_eq!(kept, [first, second]);
@@ -102,7 +127,7 @@ async fn contract_the_gate_sees_what_the_transaction_sees(db: Db) {
     assert!(
         matches!(tx.ask_gate(&one, NOON).await.unwrap(), Decision::Missing(missing) if missing.len() == 2)
     );
-    pass(&mut tx, 1, &shown.content).await;
+    pass(&mut tx, 1, &shown).await;
     let Decision::Approved(yes) = tx.ask_gate(&one, NOON).await.unwrap() else {
         panic!("nothing speaks against it")
     };
@@ -148,7 +173,7 @@ async fn contract_the_gate_knows_who_is_ahead(db: Db) {
     rita(&mut tx).await;
     for snapshot in [&ahead, &shown] {
         tx.insert_snapshot(snapshot).await.unwrap();
-        pass(&mut tx, if snapshot.id == ahead.id { 1 } else { 2 }, &snapshot.content).await;
+        pass(&mut tx, if snapshot.id == ahead.id { 1 } else { 2 }, snapshot).await;
     }
     assert_eq!(tx.ask_gate(&follower, NOON).await.unwrap(), Decision::Outdated, "nobody is ahead");
     tx.insert_promotion(&leader).await.unwrap();

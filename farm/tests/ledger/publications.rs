@@ -25,7 +25,7 @@ async fn ready(db: &Db) -> Tx {
 /// Publishes a snapshot to testing; gives the revision.
 async fn publish(tx: &mut Tx, number: i64, shown: &Snapshot) -> i64 {
     tx.insert_snapshot(shown).await.unwrap();
-    pass(tx, number, &shown.content).await;
+    pass(tx, number, shown).await;
     let one = promotion(number, Stage::Testing, shown);
     match tx.ask_gate(&one, later(number)).await.unwrap() {
         Decision::Approved(yes) => tx.publish(&yes, one.id, later(number)).await.unwrap(),
@@ -87,7 +87,7 @@ async fn contract_only_what_was_published_is_gone_back_to(db: Db) {
     publish(&mut tx, 1, &first).await;
     let never = snapshot(2, TESTING, Some(&first), &build(2, "a", "2"));
     tx.insert_snapshot(&never).await.unwrap();
-    pass(&mut tx, 2, &never.content).await;
+    pass(&mut tx, 2, &never).await;
     let (promotion, shown) = back(3, &never, &first);
     tx.insert_snapshot(&shown).await.unwrap();
     let refused = tx.ask_gate(&promotion, NOON).await.unwrap();

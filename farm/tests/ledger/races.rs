@@ -207,7 +207,7 @@ async fn contract_policy_stands_still_while_the_gate_decides(db: Db) {
     let mut tx = db.write().await.unwrap();
     tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
     tx.insert_snapshot(&shown).await.unwrap();
-    pass(&mut tx, 1, &shown.content).await;
+    pass(&mut tx, 1, &shown).await;
     tx.commit().await.unwrap();
 
     let mut tx = db.write().await.unwrap();

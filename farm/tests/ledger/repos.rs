@@ -22,7 +22,7 @@ pub(crate) async fn approved(db: &Db, number: i64, snapshot: &Snapshot) -> Appro
     let mut tx = db.write().await.unwrap();
     tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
     tx.insert_snapshot(snapshot).await.unwrap();
-    pass(&mut tx, number, &snapshot.content).await;
+    pass(&mut tx, number, snapshot).await;
     let decision = tx.ask_gate(&promotion(number, Stage::Testing, snapshot), NOON).await.unwrap();
     tx.commit().await.unwrap();
     match decision {

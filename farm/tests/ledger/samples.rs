@@ -232,15 +232,22 @@ pub(crate) fn passed(number: i64, content: &Digest) -> [TestResult; 2] {
         on: None,
         version: digest(suite),
         environment: farm::gate::environment("image-x86_64", &[]),
+        against: None,
         verdict: TestVerdict::Passed,
         at: NOON,
     })
 }
 
-/// Everything required of a content has passed.
-pub(crate) async fn pass(tx: &mut Tx, number: i64, content: &Digest) {
-    for result in passed(number, content) {
-        tx.insert_result(&result).await.unwrap();
+/// Everything required of a snapshot's content has passed, and the change of its base breaks nothing.
+pub(crate) async fn pass(tx: &mut Tx, number: i64, shown: &Snapshot) {
+    let base = match shown.base {
+        Some(base) => tx.snapshot(base).await.unwrap(),
+        None => None,
+    };
+    for result in passed(number, &shown.content) {
+        let compared = base.as_ref().filter(|_| result.suite == CLOSURE);
+        let against = compared.map(|base| base.content.clone());
+        tx.insert_result(&TestResult { against, ..result }).await.unwrap();
     }
 }
 

@@ -104,7 +104,7 @@ async fn an_endorsement_is_replaced_until_it_is_published(db: Db) {
     let promotion = promotion(3, Stage::Testing, &snapshot);
     tx.insert_snapshot(&snapshot).await.unwrap();
     tx.insert_promotion(&promotion).await.unwrap();
-    pass(&mut tx, 1, &snapshot.content).await;
+    pass(&mut tx, 1, &snapshot).await;
     let endorsed = |at: i64| Endorsement {
         snapshot: snapshot.id,
         promotion: promotion.id,

@@ -139,7 +139,7 @@ async fn contract_the_gate_lets_no_withdrawn_build_in(db: Db) {
     tx.apply_sig(&sig("storage"), "", "root", NOON).await.unwrap().unwrap();
     tx.insert_build(&one).await.unwrap();
     tx.insert_snapshot(&first).await.unwrap();
-    pass(&mut tx, 1, &first.content).await;
+    pass(&mut tx, 1, &first).await;
     let enters = promotion(1, Stage::Testing, &first);
     let Decision::Approved(yes) = tx.ask_gate(&enters, NOON).await.unwrap() else {
         panic!("nothing is against it")
@@ -154,7 +154,7 @@ async fn contract_the_gate_lets_no_withdrawn_build_in(db: Db) {
     tx.publish(&yes, enters.id, NOON).await.unwrap();
     let second = snapshot(2, TESTING, Some(&first), &other);
     tx.insert_snapshot(&second).await.unwrap();
-    pass(&mut tx, 2, &second.content).await;
+    pass(&mut tx, 2, &second).await;
     let beside = tx.ask_gate(&promotion(2, Stage::Testing, &second), NOON).await.unwrap();
     assert!(matches!(beside, Decision::Approved(_)), "{beside:?}");
 }

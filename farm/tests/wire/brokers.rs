@@ -59,7 +59,8 @@ impl Broker {
         let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let prefix = format!("test-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let config = AmqpConfig { url, prefix, heartbeat_seconds: 5, ..AmqpConfig::default() };
+        let config =
+            AmqpConfig { url, prefix, heartbeat_seconds: 5, send_ms: 60_000, ..AmqpConfig::default() };
         Some(Broker { config, channel, _connection: connection })
     }
 

@@ -264,6 +264,11 @@ impl Stage {
 
     /// The same, for a hub that may be away.
     pub(crate) fn push_towards(&self, hub: &str, person: &str, repo: &str, refs: &[&str]) -> Pushed {
+        self.push_within("60000", hub, person, repo, refs)
+    }
+
+    /// The same, for a hub that may take so many milliseconds.
+    pub(crate) fn push_within(&self, ms: &str, hub: &str, person: &str, repo: &str, refs: &[&str]) -> Pushed {
         let policy_file = self.path("policy.json");
         std::fs::write(&policy_file, serde_json::to_vec(&policy()).unwrap()).unwrap();
         self.push_with(
@@ -274,6 +279,7 @@ impl Stage {
                 ("GRANGE_POLICY", policy_file.to_str().unwrap()),
                 ("GRANGE_REPO", repo),
                 ("GRANGE_SPOOL", self.spool().to_str().unwrap()),
+                ("GRANGE_TIMEOUT_MS", ms),
             ],
             repo,
             refs,

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 
-use crate::closure::{Question, World, check};
+use crate::closure::{CheckError, Question, World, check};
 
 use super::*;
 
@@ -98,6 +98,13 @@ fn outside(data: &Path, file_repos: &[PathBuf]) -> Outside {
     Outside::open(data, file_repos, Cache::new(1 << 20)).unwrap()
 }
 
+/// Reads a repo, and gives it as a layer.
+async fn read(outside: &Outside, url: &str, priority: u32) -> Answer<(State, Layer)> {
+    let state = outside.read(url, Arch::X86_64, false).await?;
+    let layer = outside.kept(&state, priority).await.unwrap();
+    Ok((state, layer))
+}
+
 fn write_repo(folder: &Path, revision: u32) {
     std::fs::create_dir_all(folder.join("repodata")).unwrap();
     std::fs::write(folder.join("repodata/repomd.xml"), repomd(revision, PRIMARY)).unwrap();
@@ -112,7 +119,7 @@ async fn a_repo_on_disk_is_read_below_what_is_allowed_only() {
     write_repo(&mirror.join("x86_64"), 1);
     let url = format!("file://{}/$basearch", mirror.display());
     let outside = outside(data.path(), std::slice::from_ref(&mirror));
-    let (first, layer) = outside.layer(&url, Arch::X86_64, 99).await.unwrap();
+    let (first, layer) = read(&outside, &url, 99).await.unwrap();
     assert_eq!((first.revision.as_str(), layer.data.len(), layer.priority), ("1", 1, 99));
     write_repo(&mirror.join("x86_64"), 2);
     let second = outside.current(&url, Arch::X86_64).await.unwrap();
@@ -131,7 +138,7 @@ async fn a_repo_on_disk_is_read_below_what_is_allowed_only() {
         "http://localhost/$releasever".to_owned(),
     ];
     for bad in refused {
-        let answer = outside.layer(&bad, Arch::X86_64, 99).await;
+        let answer = read(&outside, &bad, 99).await;
         assert!(matches!(answer, Err(Problem::Invalid { .. })), "{bad}");
     }
     // An index that is a link to elsewhere is not followed.
@@ -141,7 +148,7 @@ async fn a_repo_on_disk_is_read_below_what_is_allowed_only() {
         mirror.join("x86_64/repodata/primary.xml"),
     )
     .unwrap();
-    let answer = outside.layer(&url, Arch::X86_64, 99).await;
+    let answer = read(&outside, &url, 99).await;
     assert!(
         matches!(answer, Err(Problem::Unavailable { what, .. }) if what.contains("leads out of the repo"))
     );
@@ -152,27 +159,35 @@ async fn what_is_known_is_not_fetched_again_and_filelists_only_when_asked_for() 
     let (data, server) = (tempfile::tempdir().unwrap(), Server::start());
     server.show(1);
     let outside = outside(data.path(), &[]);
-    let (first, layer) = outside.layer(&server.url, Arch::X86_64, 10).await.unwrap();
+    let (first, layer) = read(&outside, &server.url, 10).await.unwrap();
     assert_eq!(server.asked(), ["200 repodata/repomd.xml", "200 repodata/primary.xml"]);
-    let (again, same) = outside.layer(&server.url, Arch::X86_64, 10).await.unwrap();
+    let (again, same) = read(&outside, &server.url, 10).await.unwrap();
     assert!(again == first && Arc::ptr_eq(&layer.data, &same.data));
     assert_eq!(outside.current(&server.url, Arch::X86_64).await.unwrap(), first);
     assert_eq!(server.asked(), ["304 repodata/repomd.xml", "304 repodata/repomd.xml"]);
 
     // Another process finds the files of this one.
     let after_restart = self::outside(data.path(), &[]);
-    after_restart.layer(&server.url, Arch::X86_64, 10).await.unwrap();
+    read(&after_restart, &server.url, 10).await.unwrap();
     assert_eq!(server.asked(), ["200 repodata/repomd.xml"]);
 
     let needs = Layer { priority: 1, data: Arc::new(RepoData::read(NEEDS_PATH.as_bytes()).unwrap()) };
-    let report = tokio::task::spawn_blocking(move || {
-        let (before, after) = ([layer.clone()], [needs, layer]);
-        check(&Question { arch: Arch::X86_64, before: &before, after: &after, world: World::Complete })
-            .unwrap()
-    });
-    let report = report.await.unwrap();
+    let asked = || {
+        let (needs, layer) = (needs.clone(), layer.clone());
+        tokio::task::spawn_blocking(move || {
+            let (before, after) = ([layer.clone()], [needs, layer]);
+            check(&Question { arch: Arch::X86_64, before: &before, after: &after, world: World::Complete })
+        })
+    };
+    // A check fetches nothing: it says what it lacks.
+    let Err(CheckError::Filelists(lacking)) = asked().await.unwrap() else { panic!("they were not read") };
+    assert!(lacking.get_ref().is_some_and(|error| error.is::<Unread>()), "{lacking}");
+    assert_eq!(server.asked(), [""; 0]);
+    outside.read(&server.url, Arch::X86_64, true).await.unwrap();
+    assert_eq!(server.asked(), ["304 repodata/repomd.xml", "200 repodata/filelists.xml"]);
+    let report = asked().await.unwrap().unwrap();
     assert_eq!((report.checked, report.broken), (1, Vec::new()));
-    assert_eq!(server.asked(), ["200 repodata/filelists.xml"]);
+    assert_eq!(server.asked(), [""; 0]);
 
     server.show(2);
     let second = outside.current(&server.url, Arch::X86_64).await.unwrap();
@@ -231,12 +246,11 @@ async fn what_is_not_what_it_should_be_is_refused_and_not_kept() {
         let outside = outside(data.path(), &[]);
         server.show(1);
         spoil(&server);
-        let Err(Problem::Unavailable { what, .. }) = outside.layer(&server.url, Arch::X86_64, 10).await
-        else {
+        let Err(Problem::Unavailable { what, .. }) = read(&outside, &server.url, 10).await else {
             panic!("not refused: {expected}")
         };
         assert!(what.contains(expected), "{what}");
         server.show(1);
-        outside.layer(&server.url, Arch::X86_64, 10).await.unwrap();
+        read(&outside, &server.url, 10).await.unwrap();
     }
 }

@@ -164,7 +164,8 @@ fn prepared(program: &PathBuf, hub: &Hub, call: &Call) -> tokio::process::Comman
             .env("GRANGE_HOOK_TOKEN", &hub.hook_token)
             .env("GRANGE_POLICY", git.join(POLICY))
             .env("GRANGE_REPO", call.repo.to_string())
-            .env("GRANGE_SPOOL", hub.config.data.join("spool"));
+            .env("GRANGE_SPOOL", hub.config.data.join("spool"))
+            .env("GRANGE_TIMEOUT_MS", hub.config.hook_ms.to_string());
     }
     command.env("GIT_CONFIG_COUNT", settings.len().to_string());
     for (place, (key, value)) in settings.into_iter().enumerate() {

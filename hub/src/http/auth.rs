@@ -1,4 +1,4 @@
-//! Who is calling. Reading is open to everybody; whoever changes something shows a token.
+//! Who is calling. Reading is open to everybody, except packages that were not published; whoever changes something shows a token.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;

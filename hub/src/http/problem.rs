@@ -20,7 +20,8 @@ impl IntoResponse for Problem {
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], json).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            let how = HeaderValue::from_static("Bearer realm=\"grange\"");
+            // Programs that know no tokens, such as dnf and browsers, send one as a password.
+            let how = HeaderValue::from_static("Bearer realm=\"grange\", Basic realm=\"grange\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
         }
         response

@@ -1,8 +1,7 @@
 //! The farm at a glance.
 
 use axum::extract::State;
-use farm::api::{QueueView, StatusView, TroubleView, Untold};
-use farm::ids::PromotionId;
+use farm::api::{QueueView, StatusView, StuckView, TroubleView, Untold};
 use farm::job::Job;
 use farm::ledger::{Outbox, Queue, Tx};
 use farm::promotion::Promotion;
@@ -14,7 +13,7 @@ use super::view;
 use crate::live;
 use crate::present::nobody_for_any;
 use crate::problem::Answer;
-use crate::promotions::needs_word;
+use crate::promotions::{needs_word, trouble};
 use crate::state::Hub;
 
 /// The newest jobs, among which troubles are looked for.
@@ -33,7 +32,7 @@ pub(super) async fn status(
     let mut tx = hub.db.read().await?;
     let community = tx.community().await?;
     let Outbox { events, oldest } = tx.outbox().await?;
-    let unsettled = tx.unsettled_promotions().await?;
+    let unsettled = unsettled(&mut tx).await?;
     let queue = |Queue { sig, arch, jobs, oldest }| QueueView { sig, arch, jobs, oldest };
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -43,7 +42,8 @@ pub(super) async fn status(
         builders: view::builders(&hub, &mut tx).await?,
         nobody: nobody_for_any(&hub, &mut tx, &community).await?,
         queues: tx.queues().await?.into_iter().map(queue).collect(),
-        unapproved: unapproved(&mut tx, &community, unsettled).await?,
+        stuck: stuck(&hub, &mut tx, &community, &unsettled).await?,
+        unapproved: unsettled.into_iter().filter(|promotion| needs_word(&community, promotion)).collect(),
         red: live::reds(&hub, &mut tx, &community).await?,
         untold: Untold { events, oldest },
         bus_away: !hub.bus.is_up(),
@@ -52,21 +52,30 @@ pub(super) async fn status(
     }))
 }
 
-/// Those of these promotions that miss nothing but a release manager's word.
-async fn unapproved(
+/// Every promotion that is not settled, the oldest first.
+async fn unsettled(tx: &mut Tx) -> Answer<Vec<Promotion>> {
+    let mut unsettled = Vec::new();
+    for id in tx.unsettled_promotions().await? {
+        unsettled.extend(tx.promotion(id).await?.map(|kept| kept.value));
+    }
+    Ok(unsettled)
+}
+
+/// Those of these promotions that cannot be taken on.
+async fn stuck(
+    hub: &Hub,
     tx: &mut Tx,
     community: &Community,
-    unsettled: Vec<PromotionId>,
-) -> Answer<Vec<Promotion>> {
-    let mut waiting = Vec::new();
-    for id in unsettled {
-        if let Some(promotion) = tx.promotion(id).await?.map(|kept| kept.value)
-            && needs_word(community, &promotion)
-        {
-            waiting.push(promotion);
+    unsettled: &[Promotion],
+) -> Answer<Vec<StuckView>> {
+    let mut stuck = Vec::new();
+    for promotion in unsettled {
+        if let Some(why) = trouble(hub, tx, community, promotion).await? {
+            let (sig, what) = (promotion.sig.clone(), promotion.headline());
+            stuck.push(StuckView { promotion: promotion.id, sig, what, why });
         }
     }
-    Ok(waiting)
+    Ok(stuck)
 }
 
 /// The attempts of these jobs that came to nothing, the latest first.

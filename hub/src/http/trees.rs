@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
+use super::auth::Caller;
 use super::pages::{self, Page};
 use crate::files::blocking;
 use crate::problem::{Answer, Problem};
@@ -35,46 +36,64 @@ struct Entry {
 pub(super) async fn public(State(hub): State<Hub>, request: Request) -> Result<Response, Page> {
     let shelved = match &hub.shelf {
         Some(shelf) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            from_shelf(shelf, request.uri().path().to_owned()).await.map_err(Page)?
+            from_shelf(&hub, shelf, request.uri().path().to_owned()).await.map_err(Page)?
         }
         Some(_) | None => None,
     };
     match shelved {
-        Some(Shelved::Elsewhere(response)) => Ok(response),
+        Some(Shelved::Told(response)) => Ok(response),
         Some(Shelved::Package(file)) => serve_file(file, request, false).await.map_err(Page),
         None => serve(hub.public.root().to_owned(), request).await.map_err(Page),
     }
 }
 
 enum Shelved {
-    /// The answer sends the caller there.
-    Elsewhere(Response),
+    /// The answer has it, or sends the caller there.
+    Told(Response),
     /// A package that was brought here.
     Package(PathBuf),
 }
 
 /// Where what is asked for is, when it is not in the tree on the disk that users get it from.
-async fn from_shelf(shelf: &Shelf, asked: String) -> Answer<Option<Shelved>> {
+async fn from_shelf(hub: &Hub, shelf: &Shelf, asked: String) -> Answer<Option<Shelved>> {
     let Some(path) = inner_path(&asked) else { return Ok(None) };
-    match shelf.leads(&path).await? {
+    let mut leads = shelf.leads(&path).await?;
+    if let Leads::Lost(id) = leads {
+        // The ledger knows which repo showed it, and that one did.
+        let shown = hub.db.glance().await?.publications_of(id).await?;
+        leads = shown.first().map_or(Leads::Here, |shown| shelf.leads_in_lost(&path, &shown.tag));
+    }
+    match leads {
         Leads::Elsewhere(address) => {
             let mut response = Redirect::temporary(&address).into_response();
             if !path.starts_with("snap") {
                 // What it leads to is another thing after the pointer has moved.
                 response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             }
-            Ok(Some(Shelved::Elsewhere(response)))
+            Ok(Some(Shelved::Told(response)))
         }
         Leads::Package(digest) => {
             let file = shelf.package(&digest).await.map_err(super::problem::of_artifact)?;
             Ok(Some(Shelved::Package(file)))
         }
-        Leads::Here => Ok(None),
+        Leads::Stored(key) => {
+            let opened = shelf.open(&key).await.map_err(|error| {
+                Problem::unavailable(format!("{asked} is not to be had now: {error}"), "ask again later")
+            })?;
+            let Some((size, reader)) = opened else { return Ok(None) };
+            let response = Response::builder()
+                .header(header::CONTENT_TYPE, "application/octet-stream")
+                .header(header::CONTENT_LENGTH, size)
+                .body(super::stream::body_of(reader, size));
+            Ok(Some(Shelved::Told(response.map_err(|error| Problem::Internal(error.into()))?)))
+        }
+        Leads::Lost(_) | Leads::Here => Ok(None),
     }
 }
 
-/// What is built and not published: for builds and tests.
-pub(super) async fn candidate(State(hub): State<Hub>, request: Request) -> Result<Response, Page> {
+/// What is built and not published: for builds and tests, and for people of the farm who want to look. Nobody else can take
+/// it for something that has passed its tests.
+pub(super) async fn candidate(State(hub): State<Hub>, _: Caller, request: Request) -> Result<Response, Page> {
     serve(hub.candidates.root().to_owned(), request).await.map_err(Page)
 }
 

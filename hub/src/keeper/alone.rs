@@ -46,6 +46,12 @@ pub(super) async fn own_turn(hub: &Hub, what: &str, stop: &mut watch::Receiver<b
     turn_within(hub, what, Duration::ZERO, stop).await
 }
 
+/// The same for one step alone, which nobody needs to stop.
+pub(super) async fn free_turn(hub: &Hub, what: &str) -> Option<Turn> {
+    let (_never_told, mut stop) = watch::channel(false);
+    own_turn(hub, what, &mut stop).await
+}
+
 async fn turn_within(
     hub: &Hub,
     what: &str,

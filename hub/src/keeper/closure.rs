@@ -11,9 +11,11 @@ use farm::ids::SnapshotId;
 use farm::recipe::RepoOrigin;
 use farm::snapshot::Snapshot;
 
+use super::reading::{self, Read};
 use super::trial::{FIRST, Place};
-use crate::closure::{Cache, Layer, Question, Report, World, check};
-use crate::problem::{Answer, Problem};
+use crate::closure::{Cache, CheckError, Layer, Question, Report, World, check};
+use crate::external::Unread;
+use crate::problem::Answer;
 use crate::repos::publish::locate;
 use crate::state::Hub;
 
@@ -27,10 +29,15 @@ pub(super) fn version() -> Digest {
     Digest::of(VERSION)
 }
 
-/// What it shows of a snapshot on each architecture of its project, compared with what it is composed on.
+/// What it shows of a snapshot on each architecture of its project, compared with what it is composed on. What is outside was read
+/// before.
+///
+/// # Errors
+/// Also that something more of what is outside must be read.
 pub(super) async fn results(
     hub: &Hub,
     place: &Place,
+    outside: &Read,
     base: Option<&Snapshot>,
     snapshot: &Snapshot,
 ) -> Answer<Vec<TestResult>> {
@@ -44,7 +51,8 @@ pub(super) async fn results(
             on: None,
             version: version(),
             environment: environment(&place.project.image_for(*arch), &place.layers),
-            verdict: verdict(hub, place, *arch, base.map(|base| base.id), snapshot.id).await?,
+            against: base.map(|base| base.content.clone()),
+            verdict: verdict(hub, place, outside, *arch, base.map(|base| base.id), snapshot.id).await?,
             at: hub.now(),
         });
     }
@@ -54,6 +62,7 @@ pub(super) async fn results(
 async fn verdict(
     hub: &Hub,
     place: &Place,
+    outside: &Read,
     arch: Arch,
     base: Option<SnapshotId>,
     snapshot: SnapshotId,
@@ -65,11 +74,9 @@ async fn verdict(
             RepoOrigin::Snapshot { id } => Source::snapshot(hub, *id, arch, layer.priority)?,
             RepoOrigin::External { baseurl } => {
                 world = World::Complete;
-                match hub.outside.layer(baseurl, arch, layer.priority).await {
-                    Ok((_, layer)) => Source::Read(layer),
-                    Err(Problem::Invalid { what, .. }) => return Ok(TestVerdict::Errored { reason: what }),
-                    // It may be there again soon; until then nothing is said about the content.
-                    Err(problem) => return Err(problem),
+                match outside.layer(hub, baseurl, arch, layer.priority).await? {
+                    Ok(layer) => Source::Read(layer),
+                    Err(reason) => return Ok(TestVerdict::Errored { reason }),
                 }
             }
         };
@@ -88,6 +95,7 @@ async fn verdict(
     });
     let report = match checked.await.context("the task that looks for broken packages ended early")? {
         Ok(report) => report,
+        Err(error) if is_unread(&error) => return Err(reading::deeper(hub, place, arch)),
         // No answer is no: the reason is said, and asking for the promotion again asks anew.
         Err(error) => return Ok(TestVerdict::Errored { reason: format!("{error:#}") }),
     };
@@ -96,6 +104,14 @@ async fn verdict(
         None => TestVerdict::Passed,
         Some(reason) => TestVerdict::Failed { reason },
     })
+}
+
+/// Did a check need filelists that were not read yet?
+fn is_unread(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<CheckError>() {
+        Some(CheckError::Filelists(cause)) => cause.get_ref().is_some_and(|cause| cause.is::<Unread>()),
+        Some(CheckError::TooHard | CheckError::Solver(_)) | None => false,
+    }
 }
 
 /// What is broken, if anything is.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use farm::gate::never_shown_on;
 use farm::ids::SnapshotId;
 use farm::ledger::Tx;
 use farm::promotion::{Course, Promotion};
@@ -100,8 +101,13 @@ pub(super) async fn draft(
                 project.target()
             )]);
         }
+        let lacking = former.lacks(&project.arches);
+        if !lacking.is_empty() {
+            return refused(vec![never_shown_on(*to, &lacking, &project)]);
+        }
         let live = base.as_deref().map(Snapshot::as_base);
-        let snapshot = Snapshot::holding(hub.mint(), &tag, live, former.members.clone(), hub.now());
+        let mut snapshot = Snapshot::holding(hub.mint(), &tag, live, former.members.clone(), hub.now());
+        snapshot.arches.clone_from(&former.arches);
         // As it was, whatever lies at the head of a branch today.
         let snapshot = snapshot.with_extras(former.extras.clone());
         return Ok(Ok(Draft { community, project, base, snapshot }));

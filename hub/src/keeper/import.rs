@@ -190,7 +190,7 @@ async fn learn(hub: &Hub, rpms: &[Rpm]) -> Answer<Result<(), String>> {
     match learned.await.context("the task that makes repository metadata ended early")? {
         Ok(()) => Ok(Ok(())),
         Err((file, EngineError::Package { why, digest: _ })) => Ok(Err(format!("{file}: {why}"))),
-        Err((file, why @ (EngineError::Missing(_) | EngineError::Extra { .. } | EngineError::Disk(_)))) => {
+        Err((file, why)) => {
             Err(Problem::Internal(anyhow::Error::new(why).context(format!("cannot list {file} in repos"))))
         }
     }

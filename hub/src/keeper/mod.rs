@@ -16,7 +16,9 @@ mod promotions;
 mod prune;
 mod publish;
 mod pulse;
+mod reading;
 mod recheck;
+mod refused;
 mod repos;
 mod roots;
 mod shelf;
@@ -25,6 +27,7 @@ mod tests;
 mod tidy;
 mod trial;
 mod trouble;
+mod versions;
 
 use std::time::Duration;
 
@@ -32,6 +35,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub(crate) use builds::{cancel_in, class_of, stop_tests, tell};
+pub use reading::Readings;
+pub(crate) use refused::take_out;
 pub use trouble::Troubles;
 
 use crate::problem::{Answer, Problem};
@@ -72,6 +77,7 @@ pub async fn run(hub: Hub, stop: watch::Receiver<bool>) {
         outside::run(&hub, stop.clone()),
         tidy::run(&hub, stop),
     );
+    hub.readings.stop();
 }
 
 /// Takes everything one step on until nothing moves any more: for tests that drive the keeper by hand.
@@ -142,6 +148,7 @@ fn stopped(stop: &watch::Receiver<bool>) -> bool {
 pub(crate) fn log(what: &str, problem: &Problem) {
     match problem {
         Problem::Conflict { what: why, .. } => tracing::debug!(what, why, "somebody else was quicker"),
+        Problem::NotYet { what: why } => tracing::debug!(what, why, "the keeper waits with {what}"),
         Problem::Internal(cause) => {
             tracing::error!(what, cause = format!("{cause:#}"), "the keeper could not go on with {what}")
         }

@@ -20,7 +20,7 @@ const MOST_PAUSES: u32 = 16;
 const TICK: Duration = Duration::from_secs(5);
 
 /// A repo's address, as templates have it, and an architecture.
-type Place = (String, Arch);
+pub(super) type Place = (String, Arch);
 
 /// When a repo is looked at next. Nothing depends on it: a hub that starts anew looks at every repo at once.
 struct Due {
@@ -92,7 +92,8 @@ async fn look_at_all(hub: &Hub, pause: Duration, due: &mut BTreeMap<Place, Due>)
     }
 }
 
-async fn note(hub: &Hub, (baseurl, arch): &Place, digest: &Digest) -> Answer<()> {
+/// Notes what a repo shows now.
+pub(super) async fn note(hub: &Hub, (baseurl, arch): &Place, digest: &Digest) -> Answer<()> {
     let mut tx = hub.db.write().await?;
     let has_changed = tx.note_outside(baseurl, *arch, digest, hub.now()).await?;
     tx.commit().await?;

@@ -3,20 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use farm::digest::Digest;
-use farm::gate::{CLOSURE, Decision};
+use anyhow::Context as _;
+use farm::gate::Decision;
 use farm::ids::PromotionId;
 use farm::ledger::Kept;
 use farm::promotion::{Brings, Course, Promotion, PromotionEvent, PromotionState};
+use farm::queue;
 use farm::request::RequestKind;
 use farm::sig::Project;
 
 use super::builds::{stop_tests, tell};
 use super::draft::{Draft, Queue, Undrafted, draft};
 use super::import::GATE;
-use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
+use super::reading::{self, Read};
+use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested};
 use super::trouble::{Subject, step_one};
-use super::{Progress, closure, publish, recheck, repos};
+use super::versions::{self, Suites};
+use super::{Progress, closure, publish, recheck, refused, repos};
 use crate::extras;
 use crate::problem::Answer;
 use crate::state::Hub;
@@ -24,16 +27,32 @@ use crate::state::Hub;
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let unsettled = hub.db.glance().await?.unsettled_promotions().await?;
     let mut progress = Progress::None;
-    for id in unsettled {
+    for id in in_order(hub, unsettled).await? {
+        let name = id.to_string();
         let subject = Subject {
-            name: &id.to_string(),
-            version: 0,
+            name: &name,
+            version: hub.readings.ready(&name),
             what: "a promotion",
             span: tracing::info_span!("keeper", promotion = %id),
         };
         progress |= step_one(hub, subject, Box::pin(step(hub, id))).await;
     }
     Ok(progress)
+}
+
+/// What a round begins with: what users wait for, which takes a moment. Composing may take long.
+async fn in_order(hub: &Hub, unsettled: Vec<PromotionId>) -> Answer<Vec<PromotionId>> {
+    let mut tx = hub.db.read().await?;
+    let (mut first, mut later) = (Vec::new(), Vec::new());
+    for id in unsettled {
+        match tx.promotion(id).await? {
+            Some(promotion) if queue::goes_first(&promotion) => first.push(id),
+            Some(_) => later.push(id),
+            None => {}
+        }
+    }
+    first.append(&mut later);
+    Ok(first)
 }
 
 async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
@@ -68,7 +87,12 @@ async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
         }
         PromotionState::Ready { .. } if is_waiting(hub, &promotion).await? => Ok(Progress::None),
         PromotionState::Ready { .. } => ask(hub, &promotion).await,
-        PromotionState::Approved { .. } => publish::move_pointer(hub, &promotion).await,
+        PromotionState::Approved { snapshot, .. } => {
+            let moved = publish::move_pointer(hub, &promotion).await;
+            // Also when somebody was quicker: what came to nothing may have been brought in since they looked.
+            refused::take_out(hub, *snapshot).await;
+            moved
+        }
         PromotionState::Publishing { .. } => publish::show(hub, &promotion).await,
         PromotionState::Published { .. }
         | PromotionState::Rejected { .. }
@@ -105,6 +129,9 @@ async fn cast_off(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
     let stops = stop_tests(hub, &mut tx, promotion, GATE).await?;
     tx.commit().await?;
     tell(&hub.bus, stops).await;
+    if let Some(approved) = promotion.to_sign() {
+        refused::take_out(hub, approved).await;
+    }
     tracing::info!(promotion = %promotion.id, nvrs = promotion.nvrs.join(" "), "what is ahead has changed: it is composed anew");
     Ok(Progress::Made)
 }
@@ -142,7 +169,9 @@ async fn compose(hub: &Hub, promotion: &Kept<Promotion>, place: Queue) -> Answer
                 Ok(folders) => folders,
                 Err(why) => return reject(hub, promotion, why).await,
             };
-            Some((places, folders))
+            let own = places.first().context("a project is tested in its own place")?;
+            let outside = reading::layers(hub, &promotion.id.to_string(), own)?;
+            Some((places, folders, outside))
         }
         // It was tested when it was live.
         Course::Back { .. } => None,
@@ -166,16 +195,14 @@ async fn file(
     hub: &Hub,
     promotion: &Kept<Promotion>,
     draft: &Draft,
-    trial: Option<(Vec<Place>, Folders)>,
+    trial: Option<(Vec<Place>, Folders, Read)>,
 ) -> Answer<Progress> {
     let Draft { community, project, base, snapshot } = draft;
-    let (places, folders) = trial.unwrap_or_default();
-    let mut suites: BTreeMap<String, Digest> =
-        folders.iter().map(|(suite, folder)| (suite.clone(), version(suite, folder.as_ref()))).collect();
-    let mut closures = Vec::new();
+    let (places, folders, outside) = trial.unwrap_or_default();
+    let (mut suites, mut closures) = (BTreeMap::new(), Vec::new());
     if let Some(own) = places.first() {
-        suites.insert(CLOSURE.to_owned(), closure::version());
-        closures = closure::results(hub, own, base.as_deref(), snapshot).await?;
+        suites = versions::all(&folders);
+        closures = closure::results(hub, own, &outside, base.as_deref(), snapshot).await?;
     }
     tracing::trace!(target: "steps", "{}: composed for its tests", snapshot.tag);
     let mut tx = hub.db.write().await?;
@@ -184,7 +211,7 @@ async fn file(
     for result in &closures {
         tx.insert_result(result).await?;
     }
-    recheck::note_surroundings(&mut tx, community, project, hub.now()).await?;
+    recheck::note_surroundings(hub, &mut tx, &outside, community, project).await?;
     let mut request = None;
     if !wanted.is_empty() {
         let asked = Asked {
@@ -211,14 +238,20 @@ async fn file(
     let event = PromotionEvent::Composed { snapshot: snapshot.id, base, request, suites };
     tx.step_promotion(promotion, event, hub.now()).await?;
     tx.commit().await?;
+    hub.readings.done(&promotion.id.to_string());
     hub.bus.nudge().await;
     tracing::trace!(target: "steps", "{}: its tests are asked for", snapshot.tag);
     tracing::info!(promotion = %promotion.id, snapshot = %snapshot.id, tests = wanted.len(), "the snapshot is composed and its tests are queued");
     Ok(Progress::Made)
 }
 
-/// Asks the gate and does what it says.
+/// Asks the gate and does what it says, unless what it would count was shown by suites that have changed since.
 async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
+    match versions::look(hub, promotion).await? {
+        Suites::Same => {}
+        Suites::Changed => return advance(hub, promotion, PromotionEvent::Outdated).await,
+        Suites::NotYet => return Ok(Progress::None),
+    }
     let mut tx = hub.db.write().await?;
     let event = match tx.ask_gate(promotion, hub.now()).await? {
         Decision::Approved(approved) => {

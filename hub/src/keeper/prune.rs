@@ -13,6 +13,7 @@ use farm::recipe::RepoOrigin;
 use farm::retention::Held;
 use farm::stamp::Stamp;
 
+use super::refused;
 use crate::config::Config;
 use crate::files::blocking;
 use crate::problem::{Answer, Problem};
@@ -24,6 +25,7 @@ use crate::state::Hub;
 pub(super) async fn prune(hub: &Hub) -> Answer<()> {
     let private = hours(hub.config.keep_hours);
     prune_tree(hub, &hub.candidates, private).await?;
+    refused::sweep(hub).await?;
     prune_tree(hub, &hub.public, kept_public(&hub.config)).await?;
     prune_staging(hub, private).await?;
     let engine = hub.engine.clone();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farm::gate::{Approved, Decision};
+use farm::ids::SnapshotId;
 use farm::ledger::Kept;
 use farm::promotion::{Promotion, PromotionEvent};
 use farm::sig::Project;
@@ -16,6 +17,7 @@ use farm::snapshot::{Rpm, Snapshot};
 
 use super::look::look;
 use super::promotions::advance;
+use super::versions::{self, Suites};
 use super::{Progress, repos, shelf};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, Plan, Shipped};
@@ -38,9 +40,18 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
         return Err(Problem::Internal(anyhow::anyhow!("{} was approved, but it is no tag", approved.tag())));
     };
     tracing::trace!(target: "steps", "{}: approved", approved.tag());
+    if hub.public.contains(snapshot.id) && !is_endorsed(hub, snapshot.id).await? {
+        // It was brought in some time ago, and nobody may fetch any more what a key has signed that does not count since.
+        return advance(hub, promotion, PromotionEvent::Outdated).await;
+    }
     let Some(staged) = stage_signed(hub, &approved, &snapshot, project).await? else {
         return Ok(Progress::None);
     };
+    match versions::look(hub, promotion).await? {
+        Suites::Same => {}
+        Suites::Changed => return advance(hub, promotion, PromotionEvent::Outdated).await,
+        Suites::NotYet => return Ok(Progress::None),
+    }
     hub.public
         .admit(&approved, project, stage, &staged)
         .await
@@ -57,8 +68,9 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
         drop(tx);
         return take_back(hub, promotion).await;
     };
-    if !told.is_of(&approved) {
-        // What users would read is not why it is let through: it is composed, and decided on in writing, anew.
+    if !told.is_of(&approved) || !signing::keys_count(&mut tx, approved.snapshot(), now).await? {
+        // What users would read is not why it is let through, or a key has signed it that was retired while a large repo was
+        // brought to where they fetch it: it is composed, decided on in writing and signed anew.
         tx.step_promotion(promotion, PromotionEvent::Outdated, now).await?;
         tx.commit().await?;
         return Ok(Progress::Made);
@@ -110,6 +122,11 @@ async fn stage_signed(
     look(hub, snapshot, project, files, &staged).await?;
     tracing::trace!(target: "steps", "{}: looked at", snapshot.tag);
     Ok(Some(staged))
+}
+
+/// Does every key still count that has signed what was brought in some time ago, and is that what they have signed?
+async fn is_endorsed(hub: &Hub, id: SnapshotId) -> Answer<bool> {
+    Ok(signing::endorsement(hub, id).await?.is_some())
 }
 
 /// The gate has changed its mind between approval and publication.

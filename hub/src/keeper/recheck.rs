@@ -20,6 +20,7 @@ use farm::stamp::Stamp;
 use tokio::sync::watch;
 
 use super::import::GATE;
+use super::reading::{self, Read};
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
 use super::trouble::{Subject, step_one};
 use super::{Progress, beside, closure, repos};
@@ -59,6 +60,13 @@ struct Live<'a> {
     content: Digest,
 }
 
+impl Live<'_> {
+    /// What its rechecks are called.
+    fn name(&self) -> String {
+        format!("recheck of {}", self.tag)
+    }
+}
+
 /// Looks at every live repo, again and again, until told to stop. Of hubs that share a data folder one does.
 pub(super) async fn run(hub: &Hub, mut stop: watch::Receiver<bool>) {
     let pause =
@@ -94,9 +102,10 @@ async fn step_all(hub: &Hub, suites: &mut Suites) -> Answer<()> {
             let tag = project.tag(stage);
             let Some((snapshot, content)) = contents.remove(&tag) else { continue };
             let live = Live { community: &community, project, stage, tag, snapshot, content };
+            let name = live.name();
             let subject = Subject {
-                name: &format!("recheck of {}", live.tag),
-                version: 0,
+                name: &name,
+                version: hub.readings.ready(&name),
                 what: "a recheck",
                 span: tracing::info_span!("keeper", repo = live.tag),
             };
@@ -192,17 +201,20 @@ async fn surroundings(
     Ok(Some((project.arches.iter().map(named).collect(), around)))
 }
 
-/// Notes, for people, what the environments consist of in which the tests of a project run now.
+/// Notes, for people, what the environments consist of in which the tests of a project run now. Of what is outside that is what
+/// they were compared with, or they are compared again.
 pub(super) async fn note_surroundings(
+    hub: &Hub,
     tx: &mut Tx,
+    compared: &Read,
     community: &Community,
     project: &Project,
-    now: Stamp,
 ) -> Answer<()> {
+    compared.must_be_noted(hub, tx).await?;
     let outside = tx.outside().await?;
     if let Some((environments, around)) = surroundings(tx, community, project, &outside).await? {
         for environment in environments.values() {
-            tx.note_surroundings(environment, &around, now).await?;
+            tx.note_surroundings(environment, &around, hub.now()).await?;
         }
     }
     Ok(())
@@ -257,7 +269,9 @@ async fn ask(
     // Those layered on it have nights of their own.
     let is_night_alone = causes == [Cause::Nightly];
     let (places, folders) = with_suites(hub, places, is_night_alone).await?;
-    let mut whole = whole(hub, &places, project, &snapshot).await?;
+    let own = places.first().context("a project is tested in its own place")?;
+    let outside = reading::layers(hub, &live.name(), own)?;
+    let mut whole = whole(hub, own, &outside, project, &snapshot).await?;
     let versions = folders.iter().map(|(key, folder)| (key.clone(), version(key, folder.as_ref()))).collect();
     let asked = Asked {
         kind: RequestKind::Check { tag: tag.clone(), snapshot: snapshot.id, causes: causes.clone() },
@@ -277,7 +291,7 @@ async fn ask(
         result.at = hub.now();
         tx.insert_result(result).await?;
     }
-    note_surroundings(&mut tx, community, project, hub.now()).await?;
+    note_surroundings(hub, &mut tx, &outside, community, project).await?;
     let tests = wanted.len();
     if wanted.is_empty() {
         let results = tx.results(&snapshot.content).await?;
@@ -292,6 +306,7 @@ async fn ask(
     }
     tx.keep_watch(before, &watch).await?;
     tx.commit().await?;
+    hub.readings.done(&live.name());
     tracing::info!(repo = tag, causes = phrase(&causes), tests, "what is live is tested again");
     Ok(if tests > 0 { Progress::Made } else { Progress::None })
 }
@@ -334,15 +349,15 @@ fn unreadable(why: &[String]) -> Problem {
 /// Can everything in the repo be installed from the layers as they are now?
 async fn whole(
     hub: &Hub,
-    places: &[Place],
+    own: &Place,
+    outside: &Read,
     project: &Project,
     snapshot: &Snapshot,
 ) -> Answer<Vec<TestResult>> {
-    let own = places.first().context("a project is tested in its own place")?;
     if let Err(reason) = repos::compose(hub, snapshot, project).await? {
         return Err(Problem::Internal(anyhow::anyhow!("what is live cannot be composed: {reason}")));
     }
-    let results = closure::results(hub, own, None, snapshot).await?;
+    let results = closure::results(hub, own, outside, None, snapshot).await?;
     Ok(results.into_iter().map(|result| TestResult { suite: WHOLE.to_owned(), ..result }).collect())
 }
 

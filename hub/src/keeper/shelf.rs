@@ -10,6 +10,7 @@ use farm::retention::Held;
 use farm::sig::{Stage, split_tag};
 
 use super::prune::{kept_public, needed};
+use super::refused::is_refused;
 use crate::problem::{Answer, Problem};
 use crate::shelf::Shelf;
 use crate::state::Hub;
@@ -29,6 +30,18 @@ pub(super) async fn shelve(hub: &Hub, tag: &str, id: SnapshotId) -> Answer<()> {
             "see to the store; it is tried again by itself",
         )
     })
+}
+
+/// Removes from the bucket a snapshot that was taken out of the public tree because it was not published; its packages go with the
+/// next sweep.
+pub(super) async fn take_out(hub: &Hub, id: SnapshotId) -> Answer<()> {
+    let Some(shelf) = &hub.shelf else { return Ok(()) };
+    shelf.must_be_ours().await.context("nothing is removed")?;
+    let _nobody_publishes = hub.alone_at(SHELF).await?;
+    if hub.public.contains(id) || !is_refused(&mut hub.db.read().await?, id).await? {
+        return Ok(());
+    }
+    Ok(shelf.take_out(id).await.context("cannot tidy the bucket")?)
 }
 
 /// Puts into the bucket what it has lost of what users are shown, or was given something else for.
@@ -63,9 +76,10 @@ async fn prune_alone(hub: &Hub, shelf: &Shelf, keep: Duration) -> Answer<()> {
     let needed = needed(&mut tx).await?;
     let (mut going, mut kept) = (Vec::new(), BTreeMap::new());
     for (id, touched) in there {
-        let is_needed = needed.contains(&id) || hub.public.contains(id);
+        let is_here = hub.public.contains(id);
+        let is_needed = needed.contains(&id) || is_here;
         let held = Held { id, is_needed, replaced: tx.replaced(id).await?, touched };
-        if held.may_go(keep, hub.now()) {
+        if held.may_go(keep, hub.now()) || (!is_here && is_refused(&mut tx, id).await?) {
             going.push(id);
             continue;
         }

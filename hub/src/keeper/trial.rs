@@ -125,30 +125,55 @@ pub(super) async fn untested<'a>(
     Ok(wanted)
 }
 
-/// Every required suite of every place: what the packages there bring, and what the suite repo has. `Ok(Err(why))` names those
-/// that nobody brings, or that cannot be read.
+/// Every required suite of every place, kept where tests fetch it: see [`pack_suites`].
 pub(super) async fn find_suites(hub: &Hub, places: &[Place]) -> Answer<Result<Folders, Vec<String>>> {
+    let packed = match pack_suites(hub, places).await? {
+        Ok(packed) => packed,
+        Err(why) => return Ok(Err(why)),
+    };
     let mut folders = Folders::new();
+    for (suite, packed) in packed {
+        if let Some(packed) = &packed {
+            hub.artifacts.put_bytes(&packed.tar).await.context("cannot store a suite")?;
+        }
+        folders.insert(suite, packed.map(|packed| packed.folder));
+    }
+    Ok(Ok(folders))
+}
+
+/// A suite's folder, and what it is as a file.
+pub(super) struct Packed {
+    pub(super) folder: Input,
+    tar: Vec<u8>,
+}
+
+/// Every required suite of every place, by [`suite_key`]: what the packages there bring, and what the suite repo has; none for
+/// the built-in one. `Ok(Err(why))` names those that nobody brings, or that cannot be read.
+pub(super) async fn pack_suites(
+    hub: &Hub,
+    places: &[Place],
+) -> Answer<Result<BTreeMap<String, Option<Packed>>, Vec<String>>> {
+    let mut packed = BTreeMap::new();
     let mut against = Vec::new();
     for place in places {
         for suite in &place.project.required {
-            match find_suite(hub, &place.project, suite, &place.members).await? {
+            match pack_suite(hub, &place.project, suite, &place.members).await? {
                 Ok(folder) => {
-                    folders.insert(suite_key(suite, place.on.as_deref()), folder);
+                    packed.insert(suite_key(suite, place.on.as_deref()), folder);
                 }
                 Err(why) => against.push(why),
             }
         }
     }
-    if against.is_empty() { Ok(Ok(folders)) } else { Ok(Err(against)) }
+    if against.is_empty() { Ok(Ok(packed)) } else { Ok(Err(against)) }
 }
 
-async fn find_suite(
+async fn pack_suite(
     hub: &Hub,
     project: &Project,
     suite: &str,
     members: &[Member],
-) -> Answer<Result<Option<Input>, String>> {
+) -> Answer<Result<Option<Packed>, String>> {
     if suite == suites::INSTALLS {
         return Ok(Ok(None));
     }
@@ -173,8 +198,9 @@ async fn find_suite(
         )));
     }
     let tar = suites::combine(&providers)?;
-    let stored = hub.artifacts.put_bytes(&tar).await.context("cannot store a suite")?;
-    Ok(Ok(Some(Input { name: format!("{suite}.tar"), digest: stored.digest, size: stored.size })))
+    let size = u64::try_from(tar.len()).context("a suite is too large")?;
+    let folder = Input { name: format!("{suite}.tar"), digest: Digest::of(&tar), size };
+    Ok(Ok(Some(Packed { folder, tar })))
 }
 
 /// The suite a build's own tree brings.

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use farm::ledger::{PromotionFilter, Tx};
+use farm::ledger::Tx;
 use farm::sig::Community;
 use farm::signing::{HeardSigner, Purpose, SigningKey};
 use farm::stamp::Stamp;
 
 use super::standing::Page;
 use crate::problem::Answer;
-
-/// Promotions that are counted; the figure says no more than that there are many.
-const PROMOTIONS: u32 = 1_000;
 
 /// What the figures are made of.
 #[derive(Default)]
@@ -24,9 +21,7 @@ pub(super) struct Signing {
 
 impl Signing {
     pub(super) async fn read(tx: &mut Tx, community: &Community) -> Answer<Signing> {
-        let filter =
-            PromotionFilter { settled: Some(false), limit: PROMOTIONS, ..PromotionFilter::default() };
-        let waiting = tx.promotions(&filter).await?.iter().filter(|one| one.to_sign().is_some()).count();
+        let waiting = tx.approved_promotions().await?.len();
         let mut keys = tx.signing_keys().await?;
         keys.retain(|key| key.purpose == Purpose::Decisions || community.sig(&key.sig).is_some());
         Ok(Signing { waiting, signers: tx.signers().await?, keys })

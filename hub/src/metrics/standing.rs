@@ -10,6 +10,7 @@ use farm::ledger::{Outbox, Outside, Queue};
 use farm::sig::Community;
 use farm::stamp::Stamp;
 
+use super::promotions::Promotions;
 use super::signing::Signing;
 use crate::live;
 use crate::problem::Answer;
@@ -24,7 +25,7 @@ struct Standing {
     outbox: Outbox,
     builders: Vec<(Builder, u32)>,
     open_requests: usize,
-    open_promotions: usize,
+    promotions: Promotions,
     /// What is live and broken, by tag.
     red: BTreeMap<String, usize>,
     outside: Vec<Outside>,
@@ -63,7 +64,7 @@ pub async fn standing(hub: &Hub) -> Answer<String> {
         outbox: tx.outbox().await?,
         builders: builders.collect(),
         open_requests: tx.open_requests().await?.len(),
-        open_promotions: tx.unsettled_promotions().await?.len(),
+        promotions: Promotions::read(hub, &mut tx, &community).await?,
     };
     Ok(standing.text())
 }
@@ -91,8 +92,7 @@ impl Standing {
         self.slots(&mut page);
         page.family("grange_requests_open", "Requests that are not closed");
         page.figure(&[], self.open_requests);
-        page.family("grange_promotions_open", "Promotions that are not settled");
-        page.figure(&[], self.open_promotions);
+        self.promotions.tell(&mut page, self.now);
         self.signing.tell(&mut page, self.now);
         page.family("grange_live_red", "Suites that what is live in a repo does not pass any more");
         for (tag, count) in &self.red {
@@ -211,7 +211,7 @@ mod tests {
             outbox: Outbox { events: 0, oldest: None },
             builders: vec![(builder("x", Arch::X86_64, 999_000), 1), (builder("z", Arch::S390x, 100_000), 0)],
             open_requests: 2,
-            open_promotions: 0,
+            promotions: Promotions::default(),
             red: [("a9s-b-1-release".to_owned(), 2)].into(),
             outside: Vec::new(),
             signing: Signing::default(),

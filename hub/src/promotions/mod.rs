@@ -15,7 +15,7 @@ use farm::ids::PromotionId;
 pub use approve::approve;
 pub use open::open;
 pub use rollback::{history, rollback};
-pub(crate) use view::{needs_word, standing};
+pub(crate) use view::{needs_word, standing, to_name, trouble};
 pub use view::{sentence, view};
 pub use waive::{revoke, waive, waivers};
 pub use withdraw::{withdraw, withdraw_build};

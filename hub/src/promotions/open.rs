@@ -11,7 +11,7 @@ use farm::ledger::{Person, Tx};
 use farm::promotion::{Approval, Course, Promotion, PromotionState};
 use farm::queue;
 use farm::sig::{Community, Project, Role, Stage};
-use farm::snapshot::{Member, Snapshot};
+use farm::snapshot::{Member, Rpm, Snapshot};
 
 use super::{Opened, refusal, stack};
 use crate::extras::{self, Unfit};
@@ -64,6 +64,8 @@ pub async fn open(hub: &Hub, person: &Person, new: NewPromotion) -> Answer<Opene
     may_leave(&tag, &set, live.as_deref(), new.to, &unsettled)?;
     is_something_new(hub, project, &set, live.as_deref(), new.to, &unsettled, beside)?;
     is_meant(hub, project, new.to, &set, live.as_deref(), new.confirm)?;
+    let back = steps_back(&tag, &set.builds, live.as_deref());
+    set.warnings.extend(back);
     let now = hub.now();
     let approvals = if is_manager && new.to == Stage::Release {
         vec![Approval { by: person.name.clone(), at: now }]
@@ -298,6 +300,28 @@ fn is_something_new(
         ));
     }
     Ok(())
+}
+
+/// What takes the place of something newer: dnf leaves people with that, until they ask for something else.
+fn steps_back(tag: &str, builds: &[Build], live: Option<&Snapshot>) -> Vec<String> {
+    let is_older = |one: &Rpm, other: &Rpm| {
+        (&one.nevra.name, &one.nevra.arch) == (&other.nevra.name, &other.nevra.arch)
+            && one.nevra.evr() < other.nevra.evr()
+    };
+    let shown = |build: &Build| {
+        live.into_iter().flat_map(|live| &live.members).find(|member| member.package == build.nvr.name)
+    };
+    let pairs = builds.iter().filter_map(|build| Some((build, shown(build)?)));
+    let back = pairs.filter(|(build, shown)| {
+        build.rpms.iter().any(|rpm| shown.rpms.iter().any(|other| is_older(rpm, other)))
+    });
+    back.map(|(build, shown)| {
+        format!(
+            "{} is older than {}, which {tag} shows: who has that keeps it until `dnf distro-sync`",
+            build.nvr, shown.nvr
+        )
+    })
+    .collect()
 }
 
 /// A repo that would be emptied, or lose much, was meant to. The gate asks the same when the repo is moved.

@@ -1,6 +1,7 @@
 //! The way back: a public repo shows again what it showed before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use farm::api::{NewRollback, PublicationView};
 use farm::gate::is_much_smaller;
@@ -78,9 +79,14 @@ fn public<'a>(community: &'a Community, tag: &str) -> Answer<(&'a Project, Stage
 
 async fn of_revision(tx: &mut Tx, tag: &str, revision: i64) -> Answer<Publication> {
     let all = tx.publications(tag, LOOK_BACK).await?;
+    let is_all = all.len() < LOOK_BACK as usize;
     all.into_iter().find(|one| one.revision == revision).ok_or_else(|| {
         Problem::conflict(
-            format!("{tag} never showed a revision {revision}"),
+            if is_all {
+                format!("{tag} never showed a revision {revision}")
+            } else {
+                format!("revision {revision} is not among the last {LOOK_BACK} that {tag} showed")
+            },
             format!("`grange history {tag}` lists what it showed"),
         )
     })
@@ -105,6 +111,22 @@ async fn one_before(tx: &mut Tx, tag: &str, live: &Snapshot) -> Answer<Publicati
             format!("`grange history {tag}` lists what it showed; --revision chooses one"),
         )
     })
+}
+
+/// What going back would show, where it leads anywhere; much less than now counts as meant.
+pub(super) async fn way_back(tx: &mut Tx, tag: &str, live: &Snapshot) -> Answer<Option<Arc<Snapshot>>> {
+    let refused = |problem: &Problem| matches!(problem, Problem::Conflict { .. });
+    let chosen = match one_before(tx, tag, live).await {
+        Ok(chosen) => chosen,
+        Err(problem) if refused(&problem) => return Ok(None),
+        Err(problem) => return Err(problem),
+    };
+    let Some(former) = tx.snapshot(chosen.snapshot).await? else { return Ok(None) };
+    match may_return(tx, tag, live, &former, &chosen, true).await {
+        Ok(()) => Ok(Some(former)),
+        Err(problem) if refused(&problem) => Ok(None),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Something else than now, nothing withdrawn in it, and not much less unless that is meant. The gate asks the same when the

@@ -5,13 +5,13 @@ use std::time::Duration;
 use farm::api::PromotionView;
 use farm::gate::{Decision, Requirement, Waiver, WaiverScope, requirements};
 use farm::ids::PromotionId;
-use farm::ledger::Tx;
+use farm::ledger::{LayerState, Tx};
 use farm::promotion::{Course, Promotion, PromotionState};
 use farm::queue;
-use farm::sig::Community;
+use farm::sig::{Community, Layer, Project};
 use farm::snapshot::Snapshot;
 use farm::stamp::Stamp;
-use farm::why::{Standing, needed, span};
+use farm::why::{RepoBehind, Standing, needed, span};
 
 use crate::problem::{Answer, Problem};
 use crate::state::Hub;
@@ -85,10 +85,68 @@ pub(crate) async fn standing<'a>(
     standing.behind = ahead.map(|ahead| ahead.id);
     standing.signer = signer(tx, promotion, now).await?;
     standing.trouble = hub.troubles.told(&promotion.id.to_string());
+    let mut waits_below = promotion.state == PromotionState::Composing && promotion.course == Course::Forward;
     if promotion.snapshot().is_some() {
-        standing.missing = missing(tx, promotion, now).await?;
+        let decision = tx.gate_says(promotion, now).await?;
+        waits_below = decision == Decision::Later;
+        standing.missing = missing(decision);
+    }
+    if waits_below {
+        standing.below = to_name(hub, behind_below(tx, community, project, promotion).await?);
+    }
+    if let Some(repo) = standing.below.as_ref().filter(|_| !standing.missing.is_empty()) {
+        standing.missing = vec![format!("it {}", repo.phrase())];
     }
     Ok(standing)
+}
+
+/// Of repos that are behind their tags the one to tell of: one that cannot be composed rather than one that is being composed.
+pub(crate) fn to_name(hub: &Hub, tags: Vec<String>) -> Option<RepoBehind> {
+    let known = tags.into_iter().map(|tag| RepoBehind { trouble: hub.troubles.told(&tag), tag });
+    known.min_by_key(|repo| repo.trouble.is_none())
+}
+
+/// What went wrong when a hub tried to take an unsettled promotion on, or to compose a repo below it that it waits for.
+pub(crate) async fn trouble(
+    hub: &Hub,
+    tx: &mut Tx,
+    community: &Community,
+    promotion: &Promotion,
+) -> Answer<Option<String>> {
+    let own = hub.troubles.told(&promotion.id.to_string());
+    let project = community.target(&promotion.target);
+    if own.is_some() || promotion.state != PromotionState::Composing || promotion.course != Course::Forward {
+        return Ok(own);
+    }
+    let Some(project) = project else { return Ok(None) };
+    let below = to_name(hub, behind_below(tx, community, project, promotion).await?);
+    Ok(below.filter(|repo| repo.trouble.is_some()).map(|repo| format!("it {}", repo.phrase())))
+}
+
+/// The tags of the repos behind theirs that a promotion is tested on: below its project, and below those layered on it.
+async fn behind_below(
+    tx: &mut Tx,
+    community: &Community,
+    project: &Project,
+    promotion: &Promotion,
+) -> Answer<Vec<String>> {
+    let own = project.tag(promotion.to);
+    let mut layers = community.layers_below(project);
+    for above in community.layered_on(&own) {
+        let tag = above.tag(promotion.to);
+        if tx.repo(&tag).await?.current.is_some() {
+            layers.push(Layer::Tag { tag });
+            layers.extend(community.layers_below(above));
+        }
+    }
+    layers.retain(|layer| !matches!(layer, Layer::Tag { tag } if *tag == own));
+    let states = tx.layer_states(layers).await?;
+    Ok(states
+        .into_iter()
+        .filter(LayerState::is_behind)
+        .filter_map(|state| state.repo)
+        .map(|repo| repo.tag)
+        .collect())
 }
 
 /// What the signers said last of a promotion that the gate has said yes to, or that they are silent.
@@ -108,14 +166,14 @@ async fn signer(tx: &mut Tx, promotion: &Promotion, now: Stamp) -> Answer<Option
 }
 
 /// What the tests of a promotion have not shown yet.
-async fn missing(tx: &mut Tx, promotion: &Promotion, now: Stamp) -> Answer<Vec<String>> {
-    Ok(match tx.gate_says(promotion, now).await? {
+fn missing(decision: Decision) -> Vec<String> {
+    match decision {
         Decision::Missing(what) => what.iter().map(|what| format!("{} is not done", what.phrase())).collect(),
         Decision::Refused(why) => why,
         Decision::Later => vec!["a repo below is being composed".to_owned()],
         Decision::Outdated => vec!["the repo has moved on, so it is composed and tested anew".to_owned()],
         Decision::Behind | Decision::Approved(_) | Decision::NeedsApproval => Vec::new(),
-    })
+    }
 }
 
 /// Does it miss nothing but a release manager's word?
@@ -137,7 +195,10 @@ pub fn sentence(standing: &Standing<'_>) -> String {
         return format!("{what}: it cannot go on: {trouble}; it is tried again and again");
     }
     match &promotion.state {
-        PromotionState::Composing => format!("{what}: the repo that would result is being composed{queued}"),
+        PromotionState::Composing => match &standing.below {
+            Some(repo) => format!("{what}: it {}", repo.phrase()),
+            None => format!("{what}: the repo that would result is being composed{queued}"),
+        },
         PromotionState::InTesting { .. } => match promotion.course {
             Course::Forward => format!("{what}: the repo that would result is being tested{queued}"),
             Course::Back { .. } => format!("{what}: the gate is being asked"),

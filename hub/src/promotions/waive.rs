@@ -178,29 +178,36 @@ async fn scope(tx: &mut Tx, promotion: &Promotion, nvr: Option<&str>) -> Answer<
     }
 }
 
+/// How much longer a waiver must hold than one that says the same, to be another one.
+const LONGER: Duration = Duration::from_secs(3600);
+
 fn says_the_same(known: &Waiver, waiver: &Waiver, now: Stamp) -> bool {
     known.revoked.is_none()
         && now < known.until
+        && waiver.until <= known.until + LONGER
         && (&known.suite, known.arch, &known.on) == (&waiver.suite, waiver.arch, &waiver.on)
         && (&known.scope, &known.by, &known.reason) == (&waiver.scope, &waiver.by, &waiver.reason)
 }
 
 /// What follows for the promotion.
 fn then(promotion: &Promotion, waiver: &Waiver) -> String {
+    let holds = match &waiver.scope {
+        WaiverScope::Content { .. } => {
+            "it holds for exactly the content that was tested, so not if the repo moves first (--nvr holds for a build wherever it is)".to_owned()
+        }
+        WaiverScope::Build { nvr, .. } => format!(
+            "until then {} stops nothing in {} that has {nvr}, whatever else changes there",
+            waiver.suite, waiver.target
+        ),
+    };
     if !matches!(promotion.state, PromotionState::Rejected { .. }) {
         return format!(
-            "the gate takes it into account: `grange why {}` says what it waits for",
+            "the gate takes it into account: `grange why {}` says what it waits for; {holds}",
             promotion.id
         );
     }
     let again = promotion.again().unwrap_or_else(|| "ask again".to_owned());
-    let unless = match &waiver.scope {
-        WaiverScope::Content { .. } => {
-            "; it holds for exactly the content that was tested, so not if the repo moves first (--nvr holds for a build wherever it is)"
-        }
-        WaiverScope::Build { .. } => "",
-    };
-    format!("the promotion was refused before this: ask again with `{again}`{unless}")
+    format!("the promotion was refused before this: ask again with `{again}`; {holds}")
 }
 
 /// Every waiver that was ever given for a target, the oldest first.

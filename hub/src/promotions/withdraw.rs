@@ -1,13 +1,17 @@
 //! Taking back: a promotion that is under way, or a build that must not be published any more.
 
 use farm::api::{NewWithdrawal, Withdrawn};
+use farm::build::Build;
+use farm::gate::is_much_smaller;
 use farm::ids::PromotionId;
-use farm::ledger::Person;
+use farm::ledger::{Person, Tx};
 use farm::promotion::PromotionEvent;
-use farm::sig::{Role, Stage};
+use farm::sig::{Project, Role, Stage};
+use farm::snapshot::Snapshot;
 
 use super::reasons::reason;
-use crate::keeper::{stop_tests, tell};
+use super::rollback::way_back;
+use crate::keeper::{stop_tests, take_out, tell};
 use crate::problem::{Answer, Problem};
 use crate::state::{Hub, require_role};
 
@@ -26,6 +30,11 @@ pub async fn withdraw(hub: &Hub, person: &Person, id: PromotionId) -> Answer<()>
     tx.commit().await?;
     tell(&hub.bus, stops).await;
     hub.hurry().await;
+    if let Some(approved) = promotion.to_sign() {
+        let hub = hub.clone();
+        // Where users fetch it may be a store that does not answer now; the person need not wait for that.
+        tokio::spawn(async move { take_out(&hub, approved).await });
+    }
     Ok(())
 }
 
@@ -53,11 +62,15 @@ pub async fn withdraw_build(hub: &Hub, person: &Person, new: NewWithdrawal) -> A
     let candidate = project.tag(Stage::Candidate);
     let was_candidate = tx.tagged(&candidate).await?.iter().any(|tagged| tagged.id == build.id);
     tx.withdraw_build(&build, &candidate, &person.name, &why, hub.now()).await?;
-    let mut live_in = Vec::new();
+    let (mut live_in, mut still_seen) = (Vec::new(), Vec::new());
     for stage in [Stage::Testing, Stage::Release] {
         let tag = project.tag(stage);
-        let live = tx.live(&tag).await?;
-        if live.iter().flat_map(|live| &live.members).any(|member| member.build == build.id) {
+        let Some(live) = tx.live(&tag).await? else { continue };
+        if shows(&live, &build) {
+            let ways = ways_out(&mut tx, project, stage, &build, &live).await?;
+            still_seen.push(format!(
+                "users of {tag} still see it: {ways} takes it away, and so does a newer build"
+            ));
             live_in.push(tag);
         }
     }
@@ -67,11 +80,38 @@ pub async fn withdraw_build(hub: &Hub, person: &Person, new: NewWithdrawal) -> A
     if was_candidate {
         warnings.push(format!("{candidate} has no build of {} now: build it anew", build.nvr.name));
     }
-    if let Some(tag) = live_in.last() {
-        warnings.push(format!(
-            "users still see it: `grange rollback {tag}`, a newer build, or `grange promote --target {} --remove {}` takes it away",
-            build.target, build.nvr.name
-        ));
-    }
+    warnings.extend(still_seen);
     Ok(Withdrawn { nvr: build.nvr.to_string(), live_in, warnings })
+}
+
+fn shows(snapshot: &Snapshot, build: &Build) -> bool {
+    snapshot.members.iter().any(|member| member.build == build.id)
+}
+
+/// What takes a build out of the public repo that shows it, as it is typed: leaving it out always does, going back only where that
+/// leads to something without it.
+async fn ways_out(
+    tx: &mut Tx,
+    project: &Project,
+    stage: Stage,
+    build: &Build,
+    live: &Snapshot,
+) -> Answer<String> {
+    let (target, package) = (&build.target, &build.nvr.name);
+    let confirm = |after: usize| match is_much_smaller(live.rpms().count(), after) {
+        true => " --confirm",
+        false => "",
+    };
+    let left = live.members.iter().filter(|member| member.package != *package);
+    let flag = confirm(left.flat_map(|member| &member.rpms).count());
+    let removal = format!("`grange promote --target {target} --to {stage} --remove {package}{flag}`");
+    let tag = project.tag(stage);
+    Ok(match way_back(tx, &tag, live).await? {
+        Some(former) if !shows(&former, build) => {
+            let flag = confirm(former.rpms().count());
+            let reason = format!("{} was withdrawn", build.nvr);
+            format!("`grange rollback {tag} --reason \"{reason}\"{flag}` or {removal}")
+        }
+        Some(_) | None => removal,
+    })
 }

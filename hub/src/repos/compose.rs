@@ -6,7 +6,7 @@
 //! <staging>/<name>/manifests/<folder>
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -173,20 +173,7 @@ impl Plan {
         Self { compression, ..self }
     }
 
-    /// Two packages of one name cannot be told apart by whoever downloads them.
-    fn check_names(&self) -> Result<(), ComposeError> {
-        for (name, folder) in &self.folders {
-            let mut names = HashSet::with_capacity(folder.packages.len());
-            if let Some(twice) = folder.packages.iter().find(|entry| !names.insert(entry.file())) {
-                let (folder, file) = (name.clone(), twice.file().to_owned());
-                return Err(ComposeError::TwoFiles { id: self.id, folder, file });
-            }
-        }
-        Ok(())
-    }
-
     fn write(&self, root: &Path, engine: &Engine) -> Result<(), ComposeError> {
-        self.check_names()?;
         for (name, folder) in &self.folders {
             let (packages, extras) = (&folder.packages, &folder.extras);
             let place = root.join(name);
@@ -203,14 +190,19 @@ impl Plan {
 
     fn failed(&self, name: &str, folder: &Folder, why: EngineError) -> ComposeError {
         let id = self.id;
-        let file = match &why {
-            EngineError::Missing(digest) | EngineError::Package { digest, .. } => {
-                folder.packages.iter().find(|entry| entry.digest() == digest)
-            }
-            EngineError::Extra { .. } | EngineError::Disk(_) => None,
+        let called = |digest: &Digest| {
+            let entry = folder.packages.iter().find(|entry| entry.digest() == digest);
+            entry.map(|entry| entry.file().to_owned())
         };
-        match (file.map(|entry| entry.file().to_owned()), why) {
+        let file = match &why {
+            EngineError::Missing(digest) | EngineError::Package { digest, .. } => called(digest),
+            EngineError::CalledAlike { .. } | EngineError::Extra { .. } | EngineError::Disk(_) => None,
+        };
+        match (file, why) {
             (Some(file), why) => ComposeError::Package { id, file, why },
+            (None, EngineError::CalledAlike { file }) => {
+                ComposeError::TwoFiles { id, folder: name.to_owned(), file }
+            }
             (None, EngineError::Disk(error)) => ComposeError::Disk(error),
             (None, why) => ComposeError::Metadata { id, folder: name.to_owned(), why },
         }

@@ -2,7 +2,7 @@
 //! step may be repeated: after a crash between any two of them, doing all again leads to the same end.
 //!
 //! ```text
-//! snap/<snapshot id>/<folder>/repodata
+//! snap/<snapshot id>/<folder>/repodata                      and in it, while it is live, links to that of former ones
 //! snap/<snapshot id>/<folder>/Packages                      -> ../../../pool/<tag>/<folder>/Packages
 //! pool/<tag>/<folder>/Packages/<letter>/<digest>/<package>
 //! pool/<tag>/elsewhere/<snapshot id>                         it was brought in while packages were not kept here
@@ -11,6 +11,7 @@
 //! mirror/SIGs/<dist>/<sig>/<folder>/<project>-<release>      -> ../../../../../live/<release tag>/<folder>
 //! ```
 
+mod carried;
 mod error;
 mod pool;
 mod removal;
@@ -242,6 +243,8 @@ impl SnapshotTree {
             }
         }
         tracing::trace!(target: "steps", "{tag}: in the tree");
+        changed.extend(self.carry(tag, id)?);
+        tracing::trace!(target: "steps", "{tag}: what was shown before is found through it");
         changed.extend(manifest::folders_of(&dir)?.iter().map(|folder| dir.join(folder)));
         changed.extend(dir.parent().map(Path::to_owned));
         pool::flush(&self.root, &changed)?;
@@ -277,6 +280,8 @@ impl SnapshotTree {
         if let Some(before) = self.live(tag).filter(|before| *before != id && self.contains(*before)) {
             self.touch(before)?;
         }
+        // Again, since the tag may have shown something else when this one was brought in.
+        pool::flush(&self.root, &self.carry(tag, id)?)?;
         tracing::trace!(target: "steps", "{tag}: the link is about to move");
         swap(&self.pointer(tag), &Path::new("../snap").join(id.to_string()))?;
         tracing::trace!(target: "steps", "{tag}: the link has moved");

@@ -123,6 +123,8 @@ mod tests {
             revision: 0,
             layered: &[],
             results: &[],
+            live: None,
+            before: &[],
             environments: &BTreeMap::new(),
             waivers: &waivers,
             withdrawn: &BTreeSet::new(),

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use farm::digest::Digest;
-use farm::ledger::PromotionFilter;
 use farm::signing::{Work, WorkItem};
 
 use super::Signed;
@@ -12,8 +11,8 @@ use crate::state::Hub;
 
 /// Packages that one list asks for. A signer asks again when it has signed them.
 const PACKAGES: usize = 200;
-/// Promotions that are looked at.
-const PROMOTIONS: u32 = 1_000;
+/// Promotions that one list names.
+const PROMOTIONS: usize = 1_000;
 /// Between two looks when nothing is told: what another hub has done is not heard here.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest wait.
@@ -43,12 +42,14 @@ pub async fn wait(hub: &Hub, wait: Duration, seen: Option<&str>) -> Answer<Work>
     }
 }
 
-/// What there is to sign.
+/// What there is to sign, the oldest promotion first.
 async fn list(hub: &Hub) -> Answer<Work> {
     let mut tx = hub.db.read().await?;
-    let filter = PromotionFilter { settled: Some(false), limit: PROMOTIONS, ..PromotionFilter::default() };
     let mut items = Vec::new();
-    for promotion in tx.promotions(&filter).await? {
+    for promotion in tx.approved_promotions().await? {
+        if items.len() == PROMOTIONS {
+            break;
+        }
         let Some(snapshot) = promotion.to_sign() else { continue };
         let Some(snapshot) = tx.snapshot(snapshot).await? else { continue };
         let signed = Signed::of(hub, &mut tx, &snapshot).await?;
@@ -69,8 +70,6 @@ async fn list(hub: &Hub) -> Answer<Work> {
             staged,
         });
     }
-    // The oldest promotion first.
-    items.reverse();
     let named = serde_json::to_vec(&items).map_err(anyhow::Error::from)?;
     Ok(Work { seen: Digest::of(&named).as_str().to_owned(), items })
 }

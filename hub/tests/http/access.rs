@@ -18,7 +18,7 @@ async fn reading_is_open_and_a_wrong_token_is_noticed() {
     assert_eq!(you(bench.get("/api/v1/status").bearer_auth(ADA)).await, "ada");
     assert_eq!(you(bench.get("/api/v1/status").basic_auth("whoever", Some(ADA))).await, "ada");
     let wrong = bench.get("/api/v1/status").bearer_auth("nobody's").send().await.unwrap();
-    assert_eq!(wrong.headers()["www-authenticate"], "Bearer realm=\"grange\"");
+    assert_eq!(wrong.headers()["www-authenticate"], "Bearer realm=\"grange\", Basic realm=\"grange\"");
     let said = problem(wrong, 401, "unknown-token").await;
     assert!(said["detail"].as_str().unwrap().contains("mistyped or replaced"), "{said}");
 }

@@ -128,12 +128,17 @@ impl Bench {
 
     /// A job whose recipe names one input and one snapshot, offered.
     pub(crate) async fn offered(&self) -> Assignment {
+        self.offered_for(RequestKind::Build).await
+    }
+
+    /// The same, for a request of this kind.
+    pub(crate) async fn offered_for(&self, kind: RequestKind) -> Assignment {
         let input = self.hub.artifacts.put_bytes(b"a source RPM").await.unwrap();
         let srpm = Input { name: "hello-1-1.src.rpm".into(), digest: input.digest, size: input.size };
         let (job, snapshot) = (self.hub.mint::<JobId>(), self.hub.mint::<SnapshotId>());
         let request = Request {
             id: self.hub.mint(),
-            kind: RequestKind::Build,
+            kind,
             sig: "demo".into(),
             target: "demo9s-hello-1-el9s".into(),
             package: "hello".into(),

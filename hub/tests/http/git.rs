@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -75,6 +76,7 @@ async fn a_push_makes_the_repo_runs_the_hooks_and_is_cloned_by_anybody() {
         format!("GRANGE_HOOK_TOKEN={}", bench.hub.hook_token),
         format!("GRANGE_POLICY={}", bench.data("git/policy.json").display()),
         format!("GRANGE_SPOOL={}", bench.data("spool").display()),
+        "GRANGE_TIMEOUT_MS=5000".to_owned(),
     ] {
         assert!(told.contains(&expected), "{expected} is not in {told}");
     }
@@ -193,19 +195,29 @@ async fn without_hooks_no_push_is_taken() {
     assert!(link.exists());
 }
 
-/// The processes this one has begun and that still run.
-fn children() -> Vec<String> {
+/// Does a process run that serves this repo for this program? Other tests begin some too.
+fn is_served(repo: &str) -> bool {
     let own = std::process::id().to_string();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        if rest.split_whitespace().nth(1) == Some(&own) {
-            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            found.push(String::from_utf8_lossy(&command).replace('\0', " "));
+    let serves = |process: &Path| {
+        let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        let is_ours = rest.split_whitespace().nth(1) == Some(&own);
+        let told = std::fs::read(process.join("environ")).ok()?;
+        let begins = format!("PATH_INFO=/{repo}.git/");
+        Some(is_ours && told.split(|byte| *byte == 0).any(|one| one.starts_with(begins.as_bytes())))
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| serves(&entry.path()) == Some(true))
+}
+
+/// Waits until a process serves that repo, or until none does.
+async fn until_served(repo: &str, served: bool) {
+    let look = async {
+        while is_served(repo) != served {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-    found
+    };
+    let what = if served { "git begins" } else { "git ends by itself" };
+    tokio::time::timeout(Duration::from_secs(60), look).await.expect(what);
 }
 
 #[tokio::test]
@@ -222,13 +234,8 @@ async fn a_client_that_goes_away_leaves_no_git_behind() {
              Content-Type: application/x-{service}-request\r\nContent-Length: 1000\r\n\r\n0094"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        until_served("tests/left-alone", true).await;
         drop(stream);
+        until_served("tests/left-alone", false).await;
     }
-    let gone = async {
-        while children().iter().any(|command| command.contains("http-backend")) {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("git ends by itself");
 }

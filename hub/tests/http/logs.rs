@@ -46,7 +46,7 @@ async fn until(bench: &Bench, path: &str, last: Option<&str>, until: &str) -> St
     let mut stream = answer.bytes_stream();
     let mut text = String::new();
     while !text.contains(until) {
-        let piece = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+        let piece = tokio::time::timeout(Duration::from_secs(60), stream.next()).await;
         text.push_str(&String::from_utf8_lossy(&piece.expect("in time").expect("more").unwrap()));
     }
     text
@@ -82,7 +82,8 @@ async fn a_log_is_followed_from_before_its_beginning_to_its_end() {
 
 #[tokio::test]
 async fn a_follower_does_not_keep_the_hub_from_stopping() {
-    let bench = Bench::open().await;
+    // Whoever is waited for is waited for longer than this test allows.
+    let bench = Bench::with(|config| config.drain_ms = 300_000).await;
     let work = bench.building().await;
     bench.post(&work.at("logs/build.log?offset=0"), TOKEN).body("hello\n").send().await.unwrap();
     let path = format!("/api/v1/jobs/{}/logs/build.log/events", work.job);
@@ -90,5 +91,5 @@ async fn a_follower_does_not_keep_the_hub_from_stopping() {
     assert!(followed.chunk().await.unwrap().is_some());
     let begun = std::time::Instant::now();
     bench.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }

@@ -81,7 +81,7 @@ async fn announced(bench: &Bench, path: &str, kind: &str, size: u64) -> String {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read(&mut answer)).await;
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), stream.read(&mut answer)).await;
     let read = read.expect("the answer comes before the body").unwrap();
     String::from_utf8_lossy(&answer[..read]).into_owned()
 }

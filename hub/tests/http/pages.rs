@@ -1,6 +1,6 @@
 use farm::request::{Closed, Verdict};
 
-use crate::bench::{Bench, TOKEN};
+use crate::bench::{ADA, Bench, TOKEN};
 
 #[tokio::test]
 async fn pages_are_readable_and_nothing_in_them_is_run() {
@@ -60,7 +60,12 @@ async fn repos_are_files_and_folders_and_nothing_above_them() {
     assert!(text.contains("repodata/") && !text.contains("<b>"), "{text}");
     let file = bench.get("/repos/live/demo/x86_64/%3Cb%3E%2B.rpm").send().await.unwrap();
     assert_eq!(file.text().await.unwrap(), "rpm");
-    assert_eq!(bench.get("/candidate/").send().await.unwrap().status(), 200);
+    let nobody = bench.get("/candidate/").send().await.unwrap();
+    assert_eq!(nobody.status(), 401, "what is not tested is not for everybody");
+    assert!(nobody.headers()["www-authenticate"].to_str().unwrap().contains("Basic"), "dnf must know how");
+    assert_eq!(bench.get("/candidate/").basic_auth("ada", Some("wrong")).send().await.unwrap().status(), 401);
+    let ada = bench.get("/candidate/").basic_auth("ada", Some(ADA)).send().await.unwrap();
+    assert_eq!(ada.status(), 200);
     for path in [
         "/repos/../foreign",
         "/repos/..%2f..%2fforeign",

@@ -1,14 +1,15 @@
 //! What people ask of the gate, over HTTP: promotions, stacks, words for them, waivers, withdrawals, and the way back.
 
-use farm::api::{MadePromotion, PromotionView, PublicationView, Waived, Withdrawn};
+use farm::api::{MadePromotion, PromotionView, PublicationView, StatusView, Waived, Withdrawn};
 use farm::build::Build;
 use farm::digest::Digest;
-use farm::gate::{Decision, TestResult, TestVerdict, Waiver, requirements};
+use farm::gate::{CLOSURE, Decision, TestResult, TestVerdict, Waiver, requirements};
 use farm::ids::PromotionId;
 use farm::nvr::{Nevra, Nvr};
 use farm::promotion::{Approval, Course, Promotion, PromotionEvent, PromotionState};
 use farm::sig::Stage;
 use farm::snapshot::{Rpm, RpmKind, Snapshot};
+use farm::why::{Why, WhyCode};
 use serde_json::{Value, json};
 
 use crate::bench::{ADA, ADMIN, BOB, Bench, TEMPLATE, problem};
@@ -202,6 +203,7 @@ impl Showing<'_> {
         let (layered, environments) =
             tx.places(&community, project, promotion.to).await.unwrap().expect("nothing below is composed");
         tx.insert_snapshot(snapshot).await.unwrap();
+        let live = tx.live(&snapshot.tag).await.unwrap().map(|live| live.content.clone());
         for one in requirements(project, &layered) {
             let version = Digest::of(one.suite.as_bytes());
             promotion.suites.insert(one.key(), version.clone());
@@ -209,6 +211,7 @@ impl Showing<'_> {
                 job: bench.hub.mint(),
                 content: snapshot.content.clone(),
                 environment: environments[&(one.on.clone(), one.arch)].clone(),
+                against: live.clone().filter(|_| one.suite == CLOSURE),
                 verdict: if one.suite == "installs" { verdict.clone() } else { TestVerdict::Passed },
                 suite: one.suite,
                 arch: one.arch,
@@ -282,6 +285,13 @@ async fn what_cannot_be_promoted_is_said_before_anything_is_composed() {
         "{said}"
     );
     assert!(bench.hub.db.read().await.unwrap().unsettled_promotions().await.unwrap().is_empty());
+
+    // Nobody who has the newer one gets the older one by itself: that may be meant, and is said.
+    let newer = bench.built("hello", "2").await;
+    bench.publish(Stage::Testing, &[&newer]).await;
+    let body = json!({ "nvrs": ["hello-1-1"], "to": "testing" });
+    let older: MadePromotion = bench.asked(ADA, "promotions", &body).await.json().await.unwrap();
+    assert!(older.warnings[0].contains("hello-1-1 is older than hello-2-1"), "{:?}", older.warnings);
     bench.stop().await;
 }
 
@@ -431,6 +441,8 @@ async fn a_release_manager_waives_a_result_for_a_time_and_for_everybody_to_read(
     assert!(given.then.contains(&format!("grange why {id}")), "{}", given.then);
     let again: Waived = bench.asked(REX, &path, &waiver(json!({}))).await.json().await.unwrap();
     assert_eq!(again.waiver, given.waiver, "a call that is repeated gives one waiver");
+    let shorter: Waived = bench.asked(REX, &path, &waiver(json!({ "days": 1 }))).await.json().await.unwrap();
+    assert_eq!(shorter.waiver, given.waiver, "it holds already");
     assert!(
         matches!(says(bench.hub.now()).await, Decision::Approved(yes) if yes.waivers() == [given.waiver.id])
     );
@@ -448,6 +460,13 @@ async fn a_release_manager_waives_a_result_for_a_time_and_for_everybody_to_read(
     assert!(matches!(says(bench.hub.now()).await, Decision::Refused(_)));
     let all = bench.get(&format!("/api/v1/targets/{TARGET}/waivers")).send().await.unwrap();
     assert_eq!(all.json::<Vec<Waiver>>().await.unwrap(), [revoked]);
+    let short: Waived = bench.asked(REX, &path, &waiver(json!({ "days": 1 }))).await.json().await.unwrap();
+    let long: Waived = bench.asked(REX, &path, &waiver(json!({ "days": 2 }))).await.json().await.unwrap();
+    assert!(short.waiver.until < long.waiver.until, "who asks for longer gets longer");
+    for given in [short, long] {
+        let revoke = format!("waivers/{}/revoke", given.waiver.id);
+        assert_eq!(bench.asked(ADA, &revoke, &json!({})).await.status(), 200);
+    }
     let none = bench.get("/api/v1/targets/nothing/waivers").send().await.unwrap();
     problem(none, 404, "not-found").await;
 
@@ -462,6 +481,7 @@ async fn a_release_manager_waives_a_result_for_a_time_and_for_everybody_to_read(
     let given: Waived =
         bench.asked(ADA, &path, &waiver(json!({ "nvr": "hello-1-1" }))).await.json().await.unwrap();
     assert!(given.then.contains("grange promote --to testing hello-1-1"), "{}", given.then);
+    assert!(given.then.contains("that has hello-1-1, whatever else changes there"), "{}", given.then);
     let second = bench.opened(MIA, &json!({ "nvrs": ["hello-1-1"], "to": "testing" })).await;
     assert_eq!(bench.composed(second, failed()).await.content, shown.content);
     bench.land(bench.hub.db.write().await.unwrap(), second).await;
@@ -561,6 +581,66 @@ async fn going_back_to_much_less_is_confirmed() {
     bench.stop().await;
 }
 
+/// What `grange promote` and `grange rollback` make of words that were typed: the call, and what is sent with it.
+fn typed(words: &str) -> (&'static str, Value) {
+    let mut quoted = words.split('"');
+    let mut words: Vec<&str> = quoted.next().unwrap().split_whitespace().collect();
+    words.extend(quoted.next());
+    words.extend(quoted.next().unwrap_or_default().split_whitespace());
+    let confirm = words.contains(&"--confirm");
+    let value = |flag: &str| words.iter().position(|word| *word == flag).map(|at| words[at + 1]);
+    let known = ["--confirm", "--target", "--to", "--remove", "--reason"];
+    assert!(words.iter().all(|word| !word.starts_with('-') || known.contains(word)), "{words:?}");
+    match words[..2] {
+        ["grange", "rollback"] => {
+            let reason = value("--reason").expect("`grange rollback` asks for --reason");
+            ("rollbacks", json!({ "tag": words[2], "reason": reason, "confirm": confirm }))
+        }
+        ["grange", "promote"] => {
+            let to = value("--to").unwrap_or("release");
+            let (target, remove) = (value("--target").unwrap(), [value("--remove").unwrap()]);
+            ("promotions", json!({ "target": target, "to": to, "remove": remove, "confirm": confirm }))
+        }
+        _ => panic!("{words:?}"),
+    }
+}
+
+/// For each repo that shows it, and as it is typed.
+#[tokio::test]
+async fn what_a_withdrawal_offers_works_as_it_is_typed() {
+    let bench = bench("").await;
+    let (first, second) = (bench.built("hello", "1").await, bench.built("hello", "2").await);
+    let world = bench.built("world", "1").await;
+    bench.publish(Stage::Testing, &[&first, &world]).await;
+    bench.publish(Stage::Testing, &[&second]).await;
+    bench.publish(Stage::Release, &[&second, &world]).await;
+    let body = json!({ "nvr": "hello-2-1", "reason": "it eats the data of its users" });
+    let done: Withdrawn = bench.asked(MIA, "withdrawals", &body).await.json().await.unwrap();
+    assert_eq!(done.live_in, [TESTING, RELEASE]);
+    let of = |tag: &str| -> Vec<&str> {
+        let said =
+            done.warnings.iter().find(|said| said.starts_with(&format!("users of {tag} still see it: ")));
+        said.unwrap_or_else(|| panic!("{:?}", done.warnings)).split('`').skip(1).step_by(2).collect()
+    };
+    // Production showed nothing before: there is no way back, and the offer has none.
+    for (tag, verbs) in [(TESTING, &["rollback", "promote"][..]), (RELEASE, &["promote"])] {
+        let offers = of(tag);
+        assert_eq!(offers.iter().map(|words| words.split(' ').nth(1).unwrap()).collect::<Vec<_>>(), verbs);
+        for words in offers {
+            let (path, body) = typed(words);
+            let answer = bench.asked(ADA, path, &body).await;
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            assert_eq!(status, 202, "{words}: {text}");
+            let id = serde_json::from_str::<MadePromotion>(&text).unwrap().id;
+            let promotion = bench.promotion(id).await.promotion;
+            assert_eq!(format!("demo9s-hello-1-{}", promotion.to), tag, "{words}");
+            let taken_back = bench.asked(ADA, &format!("promotions/{id}/withdraw"), &json!({})).await;
+            assert!(taken_back.status().is_success(), "{words}");
+        }
+    }
+    bench.stop().await;
+}
+
 #[tokio::test]
 async fn a_withdrawn_build_says_where_it_is_and_goes_nowhere_any_more() {
     let bench = bench("").await;
@@ -583,7 +663,8 @@ async fn a_withdrawn_build_says_where_it_is_and_goes_nowhere_any_more() {
         "{:?}",
         done.warnings
     );
-    assert!(done.warnings.iter().any(|said| said.contains("users still see it")), "{:?}", done.warnings);
+    let still_seen = format!("users of {TESTING} still see it: ");
+    assert!(done.warnings.iter().any(|said| said.starts_with(&still_seen)), "{:?}", done.warnings);
     let again: Withdrawn = bench.asked(ADA, "withdrawals", &body).await.json().await.unwrap();
     assert!(again.warnings[0].contains("withdrawn by mia before: it eats the data"), "{:?}", again.warnings);
 
@@ -613,3 +694,71 @@ async fn a_withdrawn_build_says_where_it_is_and_goes_nowhere_any_more() {
     assert_eq!(tagged, ["world-1-1"]);
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_promotion_that_waits_for_a_repo_below_says_which_and_what_is_wrong_with_it() {
+    let bench = bench("").await;
+    // Its RPM is in no store, so that the candidate repo cannot be composed.
+    bench.built("hello", "1").await;
+    let template = ABOVE.replace("BELOW", CANDIDATE);
+    let sig = farm::sig::template::parse("above.toml", &template).unwrap_or_else(|faults| panic!("{faults}"));
+    let composing = Promotion {
+        id: bench.hub.mint(),
+        sig: "above".to_owned(),
+        target: "above9s-moon-1-el9s".to_owned(),
+        to: Stage::Testing,
+        builds: Vec::new(),
+        nvrs: vec!["moon-1-1".to_owned()],
+        remove: Vec::new(),
+        stack: None,
+        brings: None,
+        course: Course::Forward,
+        confirmed: false,
+        by: "ada".to_owned(),
+        approvals: Vec::new(),
+        suites: Default::default(),
+        base: None,
+        created: bench.hub.now(),
+        state: PromotionState::Composing,
+    };
+    let mut tx = bench.hub.db.write().await.unwrap();
+    tx.apply_sig(&sig, &template, "root", bench.hub.now()).await.unwrap().unwrap();
+    tx.insert_promotion(&composing).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let address = format!("/api/v1/why/{}", composing.id);
+    let why: Why = bench.get(&address).send().await.unwrap().json().await.unwrap();
+    assert_eq!((why.code, why.root), (WhyCode::WaitingForRepo, Some(format!("tag {CANDIDATE}"))));
+    let status =
+        async || bench.get("/api/v1/status").send().await.unwrap().json::<StatusView>().await.unwrap();
+    assert!(status().await.stuck.is_empty(), "it only waits");
+    let view = bench.promotion(composing.id).await;
+    assert!(view.sentence.contains(CANDIDATE), "{}", view.sentence);
+    hub::keeper::settle(&bench.hub).await.unwrap();
+    let why: Why = bench.get(&address).send().await.unwrap().json().await.unwrap();
+    assert_eq!((why.code, why.root), (WhyCode::BackingOff, Some(format!("tag {CANDIDATE}"))));
+    assert!(why.sentence.contains("cannot go on: the hub failed"), "{}", why.sentence);
+    let stuck = status().await.stuck;
+    let [stuck] = &stuck[..] else { panic!("{stuck:?}") };
+    assert_eq!((stuck.promotion, stuck.what.as_str()), (composing.id, "moon-1-1 to testing"));
+    assert!(stuck.why.contains(CANDIDATE) && stuck.why.contains("the hub failed"), "{}", stuck.why);
+    let numbers = hub::metrics::standing(&bench.hub).await.unwrap();
+    assert!(numbers.contains("\ngrange_promotions_stuck 1\n"), "{numbers}");
+    bench.stop().await;
+}
+
+const ABOVE: &str = r#"
+name = "above"
+[[member]]
+name = "ada"
+roles = ["maintainer"]
+[[project]]
+name = "moon"
+release = "1"
+dist = "9s"
+arches = ["x86_64"]
+packages = ["moon"]
+inherit = ["BELOW"]
+[project.tests]
+required = ["installs"]
+"#;

@@ -72,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         None => None,
     };
     config.hub.hooks = programs_beside()?;
+    config.hub.hook_ms = tests::HOOK_MS;
     config.hub.keeper_ms = 200;
     config.hub.patience = patience.clone();
     config.scheduler.tick_ms = 100;

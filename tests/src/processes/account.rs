@@ -67,6 +67,13 @@ impl ProcessFarm {
         .await;
     }
 
+    /// Why attempts at the build of a package (`apple-1`) came to nothing, oldest first.
+    pub async fn given_up(&self, package: &str) -> Vec<String> {
+        let jobs = self.jobs().await;
+        let of = |job: &&Job| label(job).is_some_and(|(of, work)| of == package && work == "build");
+        jobs.iter().filter(of).flat_map(|job| &job.history).map(|attempt| attempt.why.clone()).collect()
+    }
+
     async fn check(&self, account: &Account) -> Figures {
         let jobs = self.jobs().await;
         let mut starts: BTreeMap<(String, String), usize> = BTreeMap::new();

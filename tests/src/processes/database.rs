@@ -14,7 +14,7 @@ use super::process::{Process, free_port, signal};
 const PLACES: [&str; 2] = ["/usr/lib/postgresql", "/usr"];
 /// Who runs it when the test is run by root, whom it refuses.
 const USER: &str = "postgres";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A database server with one empty database.
 #[derive(Debug)]

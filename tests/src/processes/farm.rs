@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::farm::digest::Digest;
 use ::farm::ids::RequestId;
-use ::farm::job::{Job, Patience};
+use ::farm::job::{Job, JobState, Patience};
 use ::farm::ledger::{Db, RequestFilter};
 use ::farm::stamp::Stamp;
 use ::farm::wire::AmqpConfig;
@@ -250,7 +250,7 @@ impl ProcessFarm {
             tx.put_person(name, &token, admin, Stamp::ZERO).await.expect("a person");
         }
         tx.commit().await.expect("people");
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("HTTP");
+        let http = reqwest::Client::builder().timeout(DEADLINE).build().expect("HTTP");
         ProcessFarm {
             hubs,
             schedulers,
@@ -291,6 +291,32 @@ impl ProcessFarm {
     #[must_use]
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.setup.patience.lease_ms)
+    }
+
+    /// Waits until this hub answers, whatever the other does.
+    pub async fn hub_answers(&self, number: usize) {
+        let url = format!("http://{}/api/v1/status", self.hub_addresses[number]);
+        self.until("a hub answers again", async |farm| {
+            let answer = farm.http.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until no lease runs out before so much time has passed.
+    pub async fn leases_last(&self, time: Duration) {
+        self.until("every job's lease was renewed a moment ago", async |farm| {
+            let jobs = farm.jobs().await;
+            let leases = jobs.iter().filter_map(|job| match &job.state {
+                JobState::Building { lease, .. } => Some(*lease),
+                JobState::Waiting { .. }
+                | JobState::Offered { .. }
+                | JobState::Stopping { .. }
+                | JobState::Done { .. } => None,
+            });
+            leases.min().is_none_or(|first| now() + time < first).then_some(())
+        })
+        .await;
     }
 
     /// An address behind the front.
@@ -439,6 +465,12 @@ impl ProcessFarm {
             ..AmqpConfig::default()
         }
     }
+}
+
+/// The time by this machine's clock, which is also the hubs'.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right");
+    Stamp::from_millis(i64::try_from(since.as_millis()).expect("a time that can be written"))
 }
 
 /// Heartbeats are as often as a story's other times are short.

@@ -28,6 +28,11 @@ async fn staged_metadata_that_was_exchanged_before_it_was_signed_is_not_signed()
     std::fs::rename(staged.join("source"), staged.join("aside")).unwrap();
     scene.signer_refuses(promotion.id, "folder source is not staged").await;
     std::fs::rename(staged.join("aside"), staged.join("source")).unwrap();
+    // A revision that would keep clients and mirrors from ever taking what comes later.
+    let honest = std::fs::read_to_string(repodata.join("repomd.xml")).unwrap();
+    rewrite(&repodata.join("repomd.xml"), honest.replace("<revision>", "<revision>9").as_bytes());
+    scene.signer_refuses(promotion.id, "the metadata of x86_64 has revision `9").await;
+    rewrite(&repodata.join("repomd.xml"), honest.as_bytes());
     rewrite(&only(&repodata, "-primary.xml.gz"), b"another list");
     scene.signer_refuses(promotion.id, "is not the file that repomd.xml names").await;
     assert_eq!(scene.live(TESTING), None);

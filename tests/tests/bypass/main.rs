@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod beside;
+mod brought;
 mod bytes;
 mod names;
 mod people;
 mod rows;
 mod scene;
+mod suites;

@@ -162,6 +162,7 @@ async fn the_gate_is_asked_once_more_when_the_pointer_moves() {
     scene.signer_works();
     let before = scene.built(TARGET, "pear", "1").await;
     scene.signer_leaves().await;
+    let shown = scene.public();
     let promotion = scene.built(TARGET, "apple", "1").await;
     scene.signer_works();
     scene.is_endorsed(&promotion).await;
@@ -180,6 +181,7 @@ async fn the_gate_is_asked_once_more_when_the_pointer_moves() {
     let PromotionState::Rejected { why, .. } = &promotion.state else { panic!("{:?}", promotion.state) };
     assert!(why[0].contains("apple-1-1 was withdrawn"), "{why:?}");
     assert_eq!(scene.live(TESTING), before.snapshot());
+    scene.shows_only_provenance_beside(&shown);
     scene.is_clean().await;
 }
 

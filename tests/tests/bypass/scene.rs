@@ -377,6 +377,16 @@ impl Scene {
         assert_eq!(now, before, "the public tree is another");
     }
 
+    /// The same, while the provenance of builds is published beside: that is, as soon as it is signed.
+    #[track_caller]
+    pub(crate) fn shows_only_provenance_beside(&self, before: &BTreeMap<PathBuf, String>) {
+        let provenance = |path: &Path| path.components().any(|part| part.as_os_str() == "provenance");
+        let mut now = self.public();
+        now.retain(|path, _| !provenance(path) || before.contains_key(path));
+        let new: Vec<_> = now.iter().filter(|(path, what)| before.get(*path) != Some(what)).collect();
+        assert!(new.is_empty() && now.len() == before.len(), "the public tree is another: {new:?}");
+    }
+
     /// Waits until the signer has signed every package of a promotion; the keeper does nothing meanwhile. Gives the signed files.
     pub(crate) async fn packages_are_signed(&self, promotion: &Promotion) -> Vec<SignedFile> {
         let snapshot = self.snapshot(promotion).await;

@@ -38,7 +38,7 @@ async fn killed_between_the_bucket_and_the_ledger() {
         let (before, revision) = (farm.shown(TESTING).await, farm.revision(TESTING).await);
         let after = [format!("quick-plum-{version}-1")];
         farm.order(Order::Die, step);
-        farm.push("quick-plum", &version);
+        farm.push_to_death("quick-plum", &version);
         farm.is_killed_at(step).await;
         assert_eq!(farm.shown(TESTING).await, before, "killed at `{step}`");
         assert_eq!(lost(&farm, &server).await, [], "killed at `{step}`");
@@ -65,7 +65,7 @@ async fn what_the_bucket_has_lost_of_what_users_are_shown_comes_back() {
     farm.is_fetched_whole("before").await;
     let step = format!("{TESTING}: the pointer has moved");
     farm.order(Order::Die, &step);
-    farm.push("quick-plum", "2");
+    farm.push_to_death("quick-plum", "2");
     farm.is_killed_at(&step).await;
     let live = farm.db.read().await.unwrap().repo(TESTING).await.unwrap().current.unwrap();
     let bucket = server.bucket();

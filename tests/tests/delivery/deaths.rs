@@ -44,6 +44,7 @@ async fn killed_at_every_step_of_a_promotion() {
             ": looked at",
             ": its packages are in the pool",
             ": in the tree",
+            ": what was shown before is found through it",
             ": brought in",
             ": where users fetch it",
             ": the pointer is about to move",
@@ -57,9 +58,11 @@ async fn killed_at_every_step_of_a_promotion() {
         let version = (number + 3).to_string();
         let (before, revision) = (farm.shown(TESTING).await, farm.revision(TESTING).await);
         let after = [format!("quick-plum-{version}-1")];
+        let named = farm.named(TESTING);
         farm.order(Order::Die, step);
-        farm.push("quick-plum", &version);
+        farm.push_to_death("quick-plum", &version);
         farm.is_killed_at(step).await;
+        farm.still_has(&named, &format!("killed at `{step}`"));
         let shown = farm.shown(TESTING).await;
         assert!(shown == before || shown == after, "killed at `{step}`, it shows {shown:?}");
         farm.is_whole(&format!("killed at `{step}`")).await;
@@ -68,6 +71,7 @@ async fn killed_at_every_step_of_a_promotion() {
         farm.settles().await;
         let when = format!("started again after `{step}`");
         assert_eq!(farm.shown(TESTING).await, after, "{when}");
+        farm.still_has(&named, &when);
         assert_eq!(farm.revision(TESTING).await, revision + 1, "{when}: it was published once");
         farm.is_whole(&when).await;
         farm.has_come_to_its_end(&when).await;
@@ -97,9 +101,11 @@ async fn killed_at_every_step_of_a_rollback() {
     for (number, step) in steps.iter().enumerate() {
         let revision = farm.revision(RELEASE).await;
         let (to, after) = &states[(number + 1) % 2];
+        let named = farm.named(RELEASE);
         farm.order(Order::Die, step);
         farm.roll_back(*to).await;
         farm.is_killed_at(step).await;
+        farm.still_has(&named, &format!("killed at `{step}`"));
         let shown = farm.shown(RELEASE).await;
         assert!(known.contains(&shown), "killed at `{step}`, it shows {shown:?}");
         farm.is_whole(&format!("killed at `{step}`")).await;
@@ -108,6 +114,7 @@ async fn killed_at_every_step_of_a_rollback() {
         farm.settles().await;
         let when = format!("started again after `{step}`");
         assert_eq!(farm.shown(RELEASE).await, *after, "{when}");
+        farm.still_has(&named, &when);
         assert_eq!(farm.revision(RELEASE).await, revision + 1, "{when}: it was published once");
         farm.is_whole(&when).await;
         farm.has_come_to_its_end(&when).await;

@@ -114,8 +114,8 @@ async fn full_while_a_promotion_is_signed_and_staged() {
         // The signed package cannot be taken in.
         ("the signer has signed a package".to_owned(), Shortage::Bytes),
         ("the signer has fetched a package".to_owned(), Shortage::Files),
-        // The signatures cannot be written.
-        ("signed metadata is noted".to_owned(), Shortage::Bytes),
+        // The signatures cannot be written. Once they are noted the hub may go on at once, so this is the last moment.
+        ("signed metadata has come".to_owned(), Shortage::Bytes),
         // The pool cannot be stocked.
         (format!("{TESTING}: looked at"), Shortage::Files),
     ];

@@ -129,11 +129,15 @@ fn owned((kind, end): (&str, &str)) -> (String, String) {
     (kind.to_owned(), end.to_owned())
 }
 
-/// The indexes of a repo, each with the end of its name.
+/// The indexes that a repo has of its own, each with the end of its name.
 fn indexes(farm: &Farm, tag: &str) -> Vec<(String, String)> {
     let repodata = farm.data.join("public/live").join(tag).join("x86_64/repodata");
     let name = |entry: std::io::Result<std::fs::DirEntry>| {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_symlink() {
+            return None;
+        }
+        let name = entry.file_name().into_string().unwrap();
         let (_, index) = name.split_once('-')?;
         let (kind, end) = index.split_once(".xml.")?;
         Some(owned((kind, end)))

@@ -6,5 +6,6 @@ mod bucket;
 mod deaths;
 mod disk;
 mod dnf;
+mod former;
 mod races;
 mod standalone;

@@ -14,7 +14,7 @@ use tests::{SIGNER_BITS, audit};
 use crate::standalone::{Standalone, TESTING};
 
 /// A key follows another at the worst moments: when packages are signed with the first one, when the metadata is, and when all
-/// of it has been looked at.
+/// of it has been looked at. At each of them nothing can go on while the farm is held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_follows_another_in_the_middle_of_a_move() {
     let farm = Standalone::new().await;
@@ -22,7 +22,7 @@ async fn a_key_follows_another_in_the_middle_of_a_move() {
     let keys = Keys::open(&farm.data.join("keys"), None).unwrap();
     let moments = [
         format!("{TESTING}: staged"),
-        "signed metadata is noted".to_owned(),
+        "signed metadata has come".to_owned(),
         format!("{TESTING}: looked at"),
     ];
     for (number, step) in moments.iter().enumerate() {

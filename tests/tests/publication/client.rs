@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 /// Between two visits: others need the processor too.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often a repo may move on while one visit by its plain path lasts.
+/// How often a repo may move on between its list and the signature of that, in one visit by its plain path.
 const REREADS: usize = 50;
 /// What is fetched: each repo, its part under the paths people know, and two of its folders.
 const REPOS: [(&str, &str); 2] =
@@ -32,7 +32,7 @@ pub(crate) struct Seen {
     fetched: AtomicU64,
     /// The same by their plain paths.
     by_path: AtomicU64,
-    /// Visits in the middle of which a repo moved on, so that it was read again.
+    /// Visits in which a repo moved on before the signature of its list was read, so that both were read again.
     reread: AtomicU64,
 }
 
@@ -127,6 +127,11 @@ impl Visitor {
                 .ok_or_else(|| format!("no {name} in {file}"))
         };
         let (metalink, gpgkey) = (line("metalink")?, line("gpgkey")?);
+        // Known from before, as to dnf: a key that is retired while this goes on is not published any more.
+        let mut keys = match self.get(&gpgkey).await? {
+            Some(known) => keys_of(&String::from_utf8_lossy(&known))?,
+            None => Vec::new(),
+        };
         let Some(metalink) = self.get(&metalink).await? else {
             return match shown {
                 None => Ok(false),
@@ -134,7 +139,6 @@ impl Visitor {
             };
         };
         let metalink = String::from_utf8_lossy(&metalink).into_owned();
-        let mut keys = keys_of(&self.text(&gpgkey).await?)?;
         let hash = between(&metalink, "<hash type=\"sha256\">", "</hash>")?;
         let element = between(&metalink, "<url ", "</url>")?;
         let url = element.split_once('>').ok_or("no address in the metalink")?.1.to_owned();
@@ -161,7 +165,8 @@ impl Visitor {
         Ok(true)
     }
 
-    /// Fetches a folder by its plain path. When the repo moves on meanwhile, it is read again.
+    /// Fetches a folder by its plain path. When the repo moves on between the list and its signature, both are read again; what a
+    /// list names is there whatever has happened since it was read.
     async fn by_path(&self, tag: &str, top: &str, folder: &str, seen: &Seen) -> Result<bool, String> {
         let base = format!("{}/repos/{top}/9-stream/demo/{folder}/fruit-1/", self.front);
         let gpgkey = format!("{}/repos/keys/RPM-GPG-KEY-demo", self.front);
@@ -174,16 +179,14 @@ impl Visitor {
             };
         };
         for _ in 0..REREADS {
-            let whole = async {
-                let signature = self.text(&format!("{url}.asc")).await?;
-                let keys = keys_of(&self.text(&gpgkey).await?)?;
-                verify_detached(&signature, &repomd, &keys).map_err(|error| format!("{url}.asc: {error}"))?;
-                self.contents(&base, &repomd).await
+            let signature = self.text(&format!("{url}.asc")).await?;
+            let keys = keys_of(&self.text(&gpgkey).await?)?;
+            let Err(why) = verify_detached(&signature, &repomd, &keys) else {
+                return self.contents(&base, &repomd).await.map(|_| true);
             };
-            let Err(why) = whole.await else { return Ok(true) };
             let now = self.must(&url).await?;
             if now == repomd {
-                return Err(why);
+                return Err(format!("{url}.asc: {why}"));
             }
             repomd = now;
             seen.reread.fetch_add(1, Ordering::Relaxed);

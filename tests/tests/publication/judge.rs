@@ -48,7 +48,8 @@ impl Judge {
                 wrong.extend(by_state(&mut tx, &history[..place], publication, state, tally).await);
                 let mut against = Vec::new();
                 for policy in policies {
-                    against.push(by_policy(&mut tx, policy, publication, tally).await);
+                    let last = history[..place].last().map(|last| &last.content);
+                    against.push(by_policy(&mut tx, policy, publication, last, tally).await);
                 }
                 // It must have been right under one of them.
                 if against.iter().all(|said| !said.is_empty()) {
@@ -103,8 +104,13 @@ async fn case(
     }
     if let Course::Back { .. } = promotion.course {
         tally.count("went back");
-        if !before.iter().any(|earlier| earlier.content == publication.content) {
-            wrong.push("it goes back to what was never shown".to_owned());
+        let has = folders(tx, publication).await;
+        let mut was_shown = false;
+        for earlier in before.iter().filter(|earlier| earlier.content == publication.content) {
+            was_shown = was_shown || has.is_subset(&folders(tx, earlier).await);
+        }
+        if !was_shown {
+            wrong.push("it goes back to what was never shown, or not on all its architectures".to_owned());
         }
     }
     tally.count(if publication.tag.ends_with("release") { "released" } else { "published for tests" });
@@ -124,6 +130,11 @@ async fn case(
     let statement: Statement = serde_json::from_slice(&payload).unwrap();
     wrong.extend(by_decision(&statement.predicate, &promotion, publication));
     wrong
+}
+
+/// The folders that were signed for a publication.
+async fn folders(tx: &mut Tx, publication: &Publication) -> BTreeSet<String> {
+    tx.endorsement(publication.snapshot).await.unwrap().unwrap().folders.into_keys().collect()
 }
 
 /// Is what stands beside the packages what was to be there in one of the states, all of it?
@@ -168,11 +179,12 @@ fn by_decision(decision: &Decision, promotion: &Promotion, publication: &Publica
     wrong
 }
 
-/// What speaks against it under this policy.
+/// What speaks against it under this policy; `last` is the content it took the place of.
 async fn by_policy(
     tx: &mut Tx,
     policy: &Community,
     publication: &Publication,
+    last: Option<&Digest>,
     tally: &mut Tally,
 ) -> Vec<String> {
     let (project, stage) = policy.tag(&publication.tag).unwrap();
@@ -203,6 +215,7 @@ async fn by_policy(
                 .filter(|result| result.suite == suite && result.arch == *arch && result.on.is_none())
                 .filter(|result| promotion.suites.get(suite) == Some(&result.version))
                 .filter(|result| result.environment == around)
+                .filter(|result| suite != CLOSURE || result.against.as_ref() == last)
                 .max_by_key(|result| (result.at, result.job));
             if newest.is_some_and(|result| result.verdict == TestVerdict::Passed) {
                 tally.count_if(suite == "smoke", "passed another suite");

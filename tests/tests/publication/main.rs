@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod builders;
+mod certain;
 mod client;
 mod dice;
 mod hubs;
@@ -27,6 +28,9 @@ use world::{Tally, World};
 
 const SEEDS: u64 = 4;
 const STEPS: u64 = 80;
+/// The seed that is led to what takes luck and must never go untried, and from which step on.
+const LED: u64 = 1;
+const LED_FROM: u64 = STEPS / 2;
 /// Seeds that are tried at once: much of the time is spent waiting.
 const AT_ONCE: usize = 3;
 /// What must have happened in as many seeds as are tried usually.
@@ -46,16 +50,12 @@ const OFTEN: [&str; 12] = [
 ];
 /// What takes more luck, and must have happened in so many seeds.
 const MANY: u64 = 20;
-const SELDOM: [&str; 15] = [
-    "removed a package",
-    "needed two approvers",
+const SELDOM: [&str; 11] = [
     "passed another suite",
     "passed on another architecture",
     "gave a fleeting waiver",
     "took a waiver back",
-    "waived",
     "withdrew a promotion",
-    "went back",
     "retired a key",
     "took an approval back",
     "had an answer twice",
@@ -85,7 +85,12 @@ async fn story(seed: u64) -> Tally {
     world.begins_well().await;
     for step in 0..STEPS {
         at.step = step;
-        at.last = world.step().await;
+        at.last = match step.checked_sub(LED_FROM) {
+            Some(number) if seed == LED && number < certain::STEPS => {
+                world.certain_step(number).await.to_owned()
+            }
+            _ => world.step().await,
+        };
         let found = world.check().await;
         assert!(found.is_empty(), "seed {seed}, step {step}, {}: {found:#?}", at.last);
     }
@@ -99,19 +104,29 @@ async fn story(seed: u64) -> Tally {
 async fn nothing_untested_is_ever_visible_and_every_fetch_succeeds() {
     let seeds = std::env::var("GRANGE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
     let (mut waiting, mut stories, mut tally) = (1..=seeds, JoinSet::new(), Tally::default());
+    let mut broken = Vec::new();
     loop {
-        while stories.len() < AT_ONCE
+        while broken.is_empty()
+            && stories.len() < AT_ONCE
             && let Some(seed) = waiting.next()
         {
             let here = Handle::current();
             stories.spawn_blocking(move || here.block_on(story(seed)));
         }
         let Some(told) = stories.join_next().await else { break };
-        tally.add(&told.expect("a story ends well"));
+        match told {
+            Ok(told) => tally.add(&told),
+            Err(why) => {
+                // The others end first: in a runtime that shuts down they would wait for ever, and nobody would hear of this one.
+                broken.push(why);
+            }
+        }
     }
+    assert!(broken.is_empty(), "a story does not end well: {broken:?}");
     println!("{:#?}", tally.0);
+    let always = certain::CLAIMS.iter().filter(|_| seeds >= LED);
     let claims = OFTEN.iter().filter(|_| seeds >= SEEDS).chain(SELDOM.iter().filter(|_| seeds >= MANY));
-    let never: Vec<&&str> = claims.filter(|claim| !tally.0.contains_key(**claim)).collect();
+    let never: Vec<&&str> = always.chain(claims).filter(|claim| !tally.0.contains_key(**claim)).collect();
     assert!(never.is_empty(), "the seeds never tried these: {never:?}");
     let of = |what: &str| tally.0.get(what).copied().unwrap_or_default();
     assert!(

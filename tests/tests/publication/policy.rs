@@ -23,6 +23,11 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// The usual one, but two release managers must agree.
+    pub(crate) fn of_two() -> Policy {
+        Policy { two_approvers: true, ..Policy::default() }
+    }
+
     /// Another one, which differs in one thing.
     pub(crate) fn another(self, dice: &mut Dice) -> Policy {
         match dice.roll(4) {

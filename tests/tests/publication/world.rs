@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cli::verify::{Keys, Options, Place};
 use farm::digest::Digest;
@@ -29,8 +29,8 @@ const FRUIT: [&str; 3] = ["apple", "pear", "plum"];
 pub(crate) const TARGET: &str = "demo9s-fruit-1-el9s";
 pub(crate) const TESTING: &str = "demo9s-fruit-1-testing";
 pub(crate) const RELEASE: &str = "demo9s-fruit-1-release";
-/// How long the signer and the keeper may take with what needs no tests, in looks.
-const LOOKS: u32 = 500;
+/// How long the signer and the keeper may take with what needs no tests: far longer than they do.
+const DEADLINE: Duration = Duration::from_secs(120);
 /// Rounds of tests in which everything must be over: a queue in which each is refused takes one for each.
 const ROUNDS: u32 = 60;
 /// Of sixty steps so many happen while no keeper is at work.
@@ -270,8 +270,7 @@ impl World {
                     let _died_or_not = keeper::settle(&self.first.hub).await;
                     self.tally.count("broke a list of groups");
                 }
-                self.surroundings += 1;
-                move_surroundings(self.data.path(), self.surroundings);
+                self.move_below();
                 "a change below"
             }
             40 | 41 => {
@@ -289,8 +288,14 @@ impl World {
         }
     }
 
+    /// What tests depend on changes, and what was broken beside the packages is whole again.
+    pub(crate) fn move_below(&mut self) {
+        self.surroundings += 1;
+        move_surroundings(self.data.path(), self.surroundings);
+    }
+
     /// Applies another template.
-    async fn apply(&mut self, policy: Policy) {
+    pub(crate) async fn apply(&mut self, policy: Policy) {
         let text = policy.template(&self.packages, self.data.path());
         let sig = template::parse("sim.toml", &text).unwrap();
         let mut tx = self.db.write().await.unwrap();
@@ -309,7 +314,7 @@ impl World {
     }
 
     /// The first hub dies, and with it the address a signer may speak to; another one takes its place.
-    async fn another_hub(&mut self) {
+    pub(crate) async fn another_hub(&mut self) {
         if self.desk.as_ref().is_some_and(|desk| desk.url == self.first.url) {
             self.desk = None;
         }
@@ -345,7 +350,8 @@ impl World {
 
     /// Everything moves that moves without tests: also what the signer has to do meanwhile.
     pub(crate) async fn settle(&mut self) {
-        for _ in 0..LOOKS {
+        let begun = Instant::now();
+        while begun.elapsed() < DEADLINE {
             self.sign();
             keeper::settle(&self.first.hub).await.unwrap();
             let mut is_signing = false;
@@ -364,6 +370,7 @@ impl World {
             self.ring();
             tokio::time::sleep(LOOK).await;
         }
+        panic!("what needs no tests does not come to its end");
     }
 
     /// What one hub did is told to the other at once: here nobody waits for the next look.
@@ -411,11 +418,8 @@ impl World {
         report.all_violations().map(|wrong| format!("{}: {}", wrong.file, wrong.reason)).collect()
     }
 
-    /// Once nothing fails any more, everything settles, and every repo shows what its pointer says. Gives how many promotions
-    /// to production were published, and how many were refused.
-    pub(crate) async fn comes_to_rest(&mut self, seed: u64) -> (u64, u64) {
-        // One that has met with trouble would wait before it tries again.
-        self.another_hub().await;
+    /// Everything that is under way comes to its end, if it can: everybody agrees to everything.
+    pub(crate) async fn goes_on(&mut self) {
         for _ in 0..ROUNDS {
             self.approve_all().await;
             self.settle().await;
@@ -429,6 +433,14 @@ impl World {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Once nothing fails any more, everything settles, and every repo shows what its pointer says. Gives how many promotions
+    /// to production were published, and how many were refused.
+    pub(crate) async fn comes_to_rest(&mut self, seed: u64) -> (u64, u64) {
+        // One that has met with trouble would wait before it tries again.
+        self.another_hub().await;
+        self.goes_on().await;
         keeper::settle(&self.first.hub).await.unwrap();
         let mut tx = self.db.read().await.unwrap();
         assert!(tx.open_requests().await.unwrap().is_empty(), "seed {seed}: a request is open");

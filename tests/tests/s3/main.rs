@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use cli::verify::{self, Keys, Place, Violation};
 use farm::digest::Digest;
+use farm::ids::SnapshotId;
 use farm::promotion::{Promotion, PromotionState};
 use hub::artifacts::{ArtifactError, Artifacts, key};
 use hub::bucket::{Bucket, S3};
+use hub::repos::manifest;
 use serde_json::json;
 use tempfile::TempDir;
 use tests::{Behaviour, Farm, Fault, FaultyLine, Options, Package, S3Server};
@@ -155,19 +157,40 @@ async fn from_push_to_users_through_the_bucket_and_a_disk_that_is_lost() {
     assert_eq!(files_below(&farm.data.join("public"), ".rpm"), Vec::<String>::new(), "the disk has none");
     assert_eq!(audit(&farm).await, []);
     install(&farm, "1").await;
+    let (id, old) = shown(&farm);
     publish(&farm, "2").await;
+    let plain = "buildlogs/centos/9-stream/demo/x86_64/hello-2";
+    for place in [plain.to_owned(), format!("snap/{id}/x86_64")] {
+        fetch_all(&farm, &place, &old).await;
+    }
     let former: Vec<_> = kept.server.bucket().list("public/snap").await.unwrap();
     farm.ends_well().await;
 
-    // Another machine, with nothing but the ledger, the keys and the bucket. Nothing is kept there for long, and users are not
-    // sent there any more: the hub fetches what it has not. Somebody has said that the first disk is gone.
+    // Another machine, with nothing but the ledger, the keys and the bucket. Users are not sent there any more: the hub fetches
+    // what it has not, also for those who have an older metalink. Somebody has said that the first disk is gone.
     kept.server.bucket().remove("owner").await.unwrap();
     let config = S3 { public_url: None, ..config };
-    let farm = Farm::bare(Options { keep_public_hours: 0, ..kept.options(config) }).await;
+    let data = kept.place.path().join("data");
+    let options = || Options { data: Some(data.clone()), ..kept.options(config.clone()) };
+    let farm = Farm::bare(options()).await;
     farm.until("the new disk shows what users had", || async {
-        farm.data.join("public/live/demo9s-hello-2-release").exists().then_some(())
+        ["testing", "release"]
+            .iter()
+            .all(|stage| farm.data.join(format!("public/live/demo9s-hello-2-{stage}")).exists())
+            .then_some(())
     })
     .await;
+    assert!(!farm.data.join(format!("public/snap/{id}")).exists());
+    fetch_all(&farm, &format!("snap/{id}/x86_64"), &old).await;
+    let packages_alone = old.iter().filter(|(path, _)| path.ends_with(".rpm")).cloned().collect::<Vec<_>>();
+    fetch_all(&farm, plain, &packages_alone).await;
+    for none in [format!("snap/{id}/x86_64/repodata/none"), format!("snap/{id}")] {
+        assert_eq!(reqwest::get(format!("{}/repos/{none}", farm.url)).await.unwrap().status(), 404, "{none}");
+    }
+    farm.ends_well().await;
+
+    // And nothing is kept for long any more.
+    let farm = Farm::bare(Options { keep_public_hours: 0, ..options() }).await;
     farm.until("what nobody is shown has left the bucket", || async {
         let there = kept.server.bucket().list("public/snap").await.unwrap();
         let of_two = packages("testing").iter().all(|name| name.contains("-2-"));
@@ -275,6 +298,30 @@ async fn what_is_damaged_in_the_bucket_is_found() {
     }
     assert_eq!(audit(&farm).await, []);
     farm.ends_well().await;
+}
+
+/// What the testing repo shows, and the files of its folder for x86_64.
+fn shown(farm: &Farm) -> (SnapshotId, Vec<(String, Digest)>) {
+    let live = farm.data.join("public/live").join(TESTING).canonicalize().unwrap();
+    let id: SnapshotId = live.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    let files = manifest::read(&live, id, "x86_64").unwrap().files.into_iter();
+    // The list of what is live is another one after the pointer has moved.
+    let files: Vec<_> = files
+        .filter(|file| !file.path.ends_with("repomd.xml"))
+        .map(|file| (file.path, file.digest))
+        .collect();
+    assert!(files.iter().any(|(path, _)| path.ends_with(".rpm")), "{files:?}");
+    (id, files)
+}
+
+/// Fetches files below a folder of the public tree.
+async fn fetch_all(farm: &Farm, folder: &str, files: &[(String, Digest)]) {
+    for (path, digest) in files {
+        let url = format!("{}/repos/{folder}/{path}", farm.url);
+        let answer = reqwest::get(&url).await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+        assert_eq!(Digest::of(&answer.bytes().await.unwrap()), *digest, "{url}");
+    }
 }
 
 fn snapshots_in(server: &S3Server) -> Vec<String> {

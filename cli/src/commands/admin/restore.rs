@@ -18,6 +18,11 @@ this program is newer than the backup. Then it is checked that every file the le
 repo points to is whole by its manifests (names and sizes), and that git finds no fault with any repo (`git fsck`). Where the
 farm's files are in a bucket ([hub.s3]), those are looked for there too, and packages are not looked at on the disk.
 
+What was decided since the backup is undone. Builds that were withdrawn since are not withdrawn any more, and repos show them again:
+withdraw them again before people promote. Repos that have moved since have lower revisions than users have seen, until they have moved
+as often again: `grange verify --remember FILE` says of each that an older state is being replayed, which is true. When you know that it
+is because of the restore, begin with a new FILE.
+
 Examples:
   grange admin restore /backup/monday --config /etc/grange/grange.toml
   grange admin restore /backup/monday --data /var/lib/grange")]

@@ -12,6 +12,7 @@ use farm::stamp::Stamp;
 
 use super::{Page, html, size, span, when};
 use crate::http::extract::Path;
+use crate::http::jobs::is_package;
 use crate::http::view;
 use crate::problem::Answer;
 use crate::state::Hub;
@@ -32,6 +33,8 @@ struct Build {
     took: String,
     retry_of: String,
     jobs: Vec<JobRow>,
+    /// Are there packages among its files that are not for everybody?
+    asks_for_token: bool,
     promotions: Vec<PromotionRow>,
     /// The buildroots: architecture, lock, image.
     roots: Vec<(&'static str, String, String)>,
@@ -82,6 +85,8 @@ fn build(view: RequestView, now: Stamp) -> Build {
     let ended = request.closed.as_ref().map_or(now, |closed| closed.at);
     Build {
         follow: jobs.iter().find_map(followed),
+        asks_for_token: !matches!(request.kind, RequestKind::Scratch { .. })
+            && jobs.iter().flat_map(|job| &job.files).any(|file| is_package(&file.name)),
         roots: roots
             .into_iter()
             .map(|(arch, facts)| (arch.as_str(), facts.lock.short().to_owned(), facts.image))

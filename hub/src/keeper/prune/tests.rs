@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use farm::digest::Digest;
 use farm::ledger::Db;
+use farm::promotion::PromotionState;
 use farm::sig::{Project, Stage};
 use farm::signing::SignedFile;
 use farm::snapshot::Snapshot;
@@ -39,15 +40,21 @@ impl Farm {
 
     /// In the tree, where nothing points to it.
     async fn admit(&mut self, version: &str) -> (Snapshot, farm::gate::Approved) {
+        let (snapshot, approved) = self.admit_unknown(version).await;
+        let mut tx = self.hub.db.write().await.unwrap();
+        tx.insert_snapshot(&snapshot).await.unwrap();
+        tx.commit().await.unwrap();
+        (snapshot, approved)
+    }
+
+    /// In the tree, and not in the ledger.
+    async fn admit_unknown(&mut self, version: &str) -> (Snapshot, farm::gate::Approved) {
         let hello = self.bench.hello(version).await;
         let snapshot = self.bench.snapshot(&self.project.tag(STAGE), self.live.as_ref(), &[hello]);
         let staged = self.bench.stage(&snapshot).await;
         let live = self.live.as_ref().map(|live| live.id);
         let approved = self.bench.approve(&self.project, STAGE, &snapshot, live);
         self.hub.public.admit(&approved, &self.project, STAGE, &staged).await.unwrap();
-        let mut tx = self.hub.db.write().await.unwrap();
-        tx.insert_snapshot(&snapshot).await.unwrap();
-        tx.commit().await.unwrap();
         (snapshot, approved)
     }
 
@@ -79,8 +86,10 @@ impl Farm {
         }
     }
 
+    /// The gate has let it through.
     async fn name(&mut self, snapshot: &Snapshot) {
-        let promotion = self.bench.promotion(&self.project, STAGE, snapshot);
+        let mut promotion = self.bench.promotion(&self.project, STAGE, snapshot);
+        promotion.state = PromotionState::Approved { snapshot: snapshot.id, by: "alice".into() };
         let mut tx = self.hub.db.write().await.unwrap();
         tx.insert_promotion(&promotion).await.unwrap();
         tx.commit().await.unwrap();
@@ -127,6 +136,26 @@ async fn what_was_public_stays_as_long_as_clients_ask_for_it() {
     assert_eq!(std::fs::read_dir(pool).unwrap().count(), 2 * 4, "two packages of each that is left");
     prune(&farm.hub).await.unwrap();
     assert_eq!(farm.fetchable(&all), [false, true, false, true, true, false, true]);
+}
+
+/// Whoever refused it died before it was taken out.
+#[tokio::test]
+async fn what_was_brought_in_and_not_published_does_not_wait_as_what_was_shown_does() {
+    let mut farm = Farm::open().await;
+    let shown = farm.publish("1", 2).await;
+    let live = farm.publish("2", 1).await;
+    let (approved, _) = farm.admit("3").await;
+    farm.name(&approved).await;
+    let (refused, _) = farm.admit("4").await;
+    let about_to_be_shown = farm.point("5", 0).await;
+    // Another ledger, which this data folder had, may have shown it.
+    let (unknown, _) = farm.admit_unknown("6").await;
+    let all = [&shown, &live, &approved, &refused, &about_to_be_shown, &unknown];
+    assert_eq!(farm.fetchable(&all), [true; 6]);
+    prune(&farm.hub).await.unwrap();
+    assert_eq!(farm.fetchable(&all), [true, true, true, false, true, true]);
+    let pool = farm.hub.public.root().join("pool").join(&live.tag).join("x86_64/Packages/h");
+    assert_eq!(std::fs::read_dir(pool).unwrap().count(), 2 * 5, "two packages of each that is left");
 }
 
 #[tokio::test]

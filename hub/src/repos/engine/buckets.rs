@@ -47,6 +47,12 @@ pub(super) fn cut(packages: &[Entry]) -> Vec<Vec<&Entry>> {
     buckets
 }
 
+/// A package that has the name of another one: it has its name and architecture too, so they are neighbours in one bucket.
+pub(super) fn called_alike<'a>(buckets: &[Vec<&'a Entry>]) -> Option<&'a Entry> {
+    let mut pairs = buckets.iter().flat_map(|bucket| bucket.windows(2));
+    pairs.find(|pair| pair[0].file() == pair[1].file()).map(|pair| pair[1])
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -79,6 +85,15 @@ mod tests {
             assert!(largest <= 256, "{count}: {largest}");
             assert!(buckets.len() <= count / SMALLEST_AVERAGE + 1, "{count}: {}", buckets.len());
         }
+    }
+
+    #[test]
+    fn two_packages_of_one_name_are_found_among_many() {
+        let mut packages = packages((0..5000).map(|number| format!("package-{number}")));
+        assert_eq!(called_alike(&cut(&packages)), None);
+        let twice = packages[1234].clone();
+        packages.push(Entry { digest: Digest::of(b"another"), ..twice.clone() });
+        assert_eq!(called_alike(&cut(&packages)).map(Entry::file), Some(twice.file()));
     }
 
     #[test]

@@ -87,6 +87,12 @@ pub enum EngineError {
         /// Why.
         why: RpmError,
     },
+    /// Two packages have one name: who downloads them could not tell them apart.
+    #[error("two packages are called {file}")]
+    CalledAlike {
+        /// Their name.
+        file: String,
+    },
     /// A file beside the packages is not in the artifact store, or is another one there.
     #[error("{name} cannot be put into the repo: {why}")]
     Extra {

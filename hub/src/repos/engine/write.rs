@@ -48,9 +48,13 @@ impl Engine {
         revision: i64,
         compression: Compression,
     ) -> Result<Vec<Written>, EngineError> {
+        let buckets = buckets::cut(packages);
+        if let Some(twice) = buckets::called_alike(&buckets) {
+            return Err(EngineError::CalledAlike { file: twice.file().to_owned() });
+        }
         let repodata = folder.join("repodata");
         fs::create_dir_all(&repodata).at("create the directory", &repodata)?;
-        let buckets = self.members.prepare(buckets::cut(packages), compression)?;
+        let buckets = self.members.prepare(buckets, compression)?;
         let mut records = at_once(&Document::ALL, |document| {
             self.write_document(&repodata, *document, &buckets, packages.len(), compression)
         })?;

@@ -199,18 +199,18 @@ async fn an_older_repo_that_was_signed_once_is_refused_and_the_next_address_is_t
     let first = farm.publish(None, "2.10").await;
     let second = farm.publish(Some(&first), "2.11").await;
     // Somebody between client and farm answers with what was live before, and validly signed.
-    let stale = farm.hub.candidates.root().join("stale/snap").join(second.id.to_string()).join("x86_64");
+    let stale = farm.hub.public.root().join("stale/snap").join(second.id.to_string()).join("x86_64");
     fs::create_dir_all(stale.join("repodata")).unwrap();
     for entry in fs::read_dir(farm.hub.public.dir(first.id).join("x86_64/repodata")).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), stale.join("repodata").join(entry.file_name())).unwrap();
     }
-    let evil = format!("{}/candidate/stale", farm.address);
+    let evil = format!("{}/repos/stale", farm.address);
     let own = format!("{}/repos", farm.address);
     let asked = format!("metalink={}/metalink?repo={tag}&folder=$basearch", farm.address);
     let sees = async |bases: &[String]| {
         let text = metalink(&farm.hub.public, &tag, "x86_64", bases).unwrap().unwrap();
-        fs::write(farm.hub.candidates.root().join("stale/list.xml"), text).unwrap();
+        fs::write(farm.hub.public.root().join("stale/list.xml"), text).unwrap();
         let file = farm.repo_file().await;
         assert!(file.contains(&asked), "{file}");
         Client::with(&file.replace(&asked, &format!("metalink={evil}/list.xml"))).sees(&[]).await

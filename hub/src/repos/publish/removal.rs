@@ -76,8 +76,8 @@ impl SnapshotTree {
         Some(Stamp::from_millis(i64::try_from(since.as_millis()).ok()?))
     }
 
-    /// Removes what was taken out, packages that no snapshot has, and what those have left who died. Gives the number of
-    /// packages. It stays away from what it cannot understand.
+    /// Removes what was taken out, packages that no snapshot has, links to metadata that has gone, and what those have left who
+    /// died. Gives the number of packages. It stays away from what it cannot understand.
     ///
     /// # Errors
     /// [`PublishError::Manifest`] when a snapshot does not say what it consists of, [`PublishError::Disk`].
@@ -89,6 +89,7 @@ impl SnapshotTree {
                 // One after the other, so that publishing waits for one at most.
                 let _lock = tree.lock()?;
                 let kept = tree.snapshots_of(&tag)?;
+                tree.drop_carried(&tag, &kept)?;
                 let kept: Vec<Place<'_>> = kept.iter().map(|(id, dir)| Place { id: *id, dir }).collect();
                 removed += pool::sweep(&tree.root, &tag, &kept)?;
             }

@@ -6,25 +6,25 @@ use crate::repos::samples::{Bench, dnf_lists, gluster};
 use crate::rpms::sample::sample_rpm;
 use farm::snapshot::Snapshot;
 
-async fn remove(tree: &SnapshotTree, id: SnapshotId) -> Result<(), PublishError> {
+pub(super) async fn remove(tree: &SnapshotTree, id: SnapshotId) -> Result<(), PublishError> {
     tree.hold().await?.take_out(id).await?;
     tree.sweep().await.map(drop)
 }
 
-struct Farm {
-    bench: Bench,
-    project: Project,
-    public: SnapshotTree,
+pub(super) struct Farm {
+    pub(super) bench: Bench,
+    pub(super) project: Project,
+    pub(super) public: SnapshotTree,
 }
 
 impl Farm {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bench = Bench::new();
         let public = SnapshotTree::open(&bench.dir.path().join("public"), &bench.artifacts).unwrap();
         Self { bench, project: gluster(), public }
     }
 
-    async fn composed(
+    pub(super) async fn composed(
         &mut self,
         stage: Stage,
         base: Option<&Snapshot>,
@@ -36,7 +36,7 @@ impl Farm {
         (snapshot, staged)
     }
 
-    async fn publish(
+    pub(super) async fn publish(
         &mut self,
         stage: Stage,
         base: Option<&Snapshot>,
