@@ -463,16 +463,24 @@ pub(crate) fn only(folder: &Path, end: &str) -> PathBuf {
     found.next().unwrap_or_else(|| panic!("no {end} in {}", folder.display()))
 }
 
+/// What is removed meanwhile is not there.
 fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, String>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
+    let Some(entries) = unless_gone(std::fs::read_dir(dir)) else { return };
+    for entry in entries {
         let path = entry.unwrap().path();
         if let Ok(target) = std::fs::read_link(&path) {
             found.insert(path, format!("leads to {}", target.display()));
         } else if path.is_dir() {
             walk(&path, found);
-        } else {
-            let digest = Digest::of(&std::fs::read(&path).unwrap());
-            found.insert(path, digest.as_str().to_owned());
+        } else if let Some(bytes) = unless_gone(std::fs::read(&path)) {
+            found.insert(path, Digest::of(&bytes).as_str().to_owned());
         }
+    }
+}
+
+fn unless_gone<T>(read: std::io::Result<T>) -> Option<T> {
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        read => Some(read.unwrap()),
     }
 }
