@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use farm::digest::Digest;
+use farm::promotion::Promotion;
 use farm::signing::{Work, WorkItem};
 
 use super::Signed;
@@ -42,34 +43,47 @@ pub async fn wait(hub: &Hub, wait: Duration, seen: Option<&str>) -> Answer<Work>
     }
 }
 
-/// What there is to sign, the oldest promotion first.
+/// What there is to sign, the oldest promotion first. What cannot be read for one promotion holds up no other: the keeper meets the
+/// same, and tells people.
 async fn list(hub: &Hub) -> Answer<Work> {
-    let mut tx = hub.db.read().await?;
+    let approved = hub.db.read().await?.approved_promotions().await?;
     let mut items = Vec::new();
-    for promotion in tx.approved_promotions().await? {
+    for promotion in approved {
+        match item(hub, &promotion).await {
+            Ok(item) => items.extend(item),
+            Err(problem) => {
+                tracing::debug!(promotion = %promotion.id, cause = ?problem, "no signer is asked to sign it");
+            }
+        }
         if items.len() == PROMOTIONS {
             break;
         }
-        let Some(snapshot) = promotion.to_sign() else { continue };
-        let Some(snapshot) = tx.snapshot(snapshot).await? else { continue };
-        let signed = Signed::of(hub, &mut tx, &snapshot).await?;
-        let packages: Vec<_> = signed.missing(&snapshot).take(PACKAGES).cloned().collect();
-        let staged = super::staged(hub, snapshot.id).await?;
-        let is_endorsed = staged.is_some() && super::endorsement(hub, snapshot.id).await?.is_some();
-        // Without a key nothing may be missing, in an empty repo, whose metadata is signed all the same.
-        let staged = staged.filter(|_| packages.is_empty() && !is_endorsed);
-        if packages.is_empty() && staged.is_none() && signed.key.is_some() {
-            continue;
-        }
-        items.push(WorkItem {
-            promotion: promotion.id,
-            snapshot: snapshot.id,
-            sig: signed.sig,
-            key: signed.key.map(|key| key.fingerprint),
-            packages,
-            staged,
-        });
     }
     let named = serde_json::to_vec(&items).map_err(anyhow::Error::from)?;
     Ok(Work { seen: Digest::of(&named).as_str().to_owned(), items })
+}
+
+/// What there is to sign for a promotion; `None` when that is nothing.
+async fn item(hub: &Hub, promotion: &Promotion) -> Answer<Option<WorkItem>> {
+    let Some(snapshot) = promotion.to_sign() else { return Ok(None) };
+    let mut tx = hub.db.read().await?;
+    let Some(snapshot) = tx.snapshot(snapshot).await? else { return Ok(None) };
+    let signed = Signed::of(hub, &mut tx, &snapshot).await?;
+    drop(tx);
+    let packages: Vec<_> = signed.missing(&snapshot).take(PACKAGES).cloned().collect();
+    let staged = super::staged(hub, snapshot.id).await?;
+    let is_endorsed = staged.is_some() && super::endorsement(hub, snapshot.id).await?.is_some();
+    // Without a key nothing may be missing, in an empty repo, whose metadata is signed all the same.
+    let staged = staged.filter(|_| packages.is_empty() && !is_endorsed);
+    if packages.is_empty() && staged.is_none() && signed.key.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(WorkItem {
+        promotion: promotion.id,
+        snapshot: snapshot.id,
+        sig: signed.sig,
+        key: signed.key.map(|key| key.fingerprint),
+        packages,
+        staged,
+    }))
 }

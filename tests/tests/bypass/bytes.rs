@@ -6,7 +6,7 @@ use farm::request::RequestKind;
 use farm::request::Verdict;
 use hub::rpms::sample::sample_rpm;
 
-use crate::scene::{CANDIDATE, Scene, TARGET, TESTING, honest, only, rewrite};
+use crate::scene::{CANDIDATE, RIVAL, Scene, TARGET, TESTING, honest, only, rewrite};
 
 /// The list of packages is exchanged after the packages were signed, and before the list is.
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +123,28 @@ async fn what_a_builder_should_not_have_made_is_not_imported() {
     scene.works().await;
     last_failed(&scene, "apple-5-1 exists already").await;
     scene.shows_only(&before);
+    scene.is_clean().await;
+}
+
+/// What is staged for one SIG cannot be read: what others publish is signed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn staged_metadata_that_cannot_be_read_holds_up_nobody_else() {
+    let mut scene = Scene::new().await;
+    let promotion = scene.built(TARGET, "apple", "1").await;
+    scene.signer_works();
+    scene.packages_are_signed(&promotion).await;
+    scene.signer_leaves().await;
+    scene.works().await;
+    let repomd = scene.staged(&promotion).join("x86_64/repodata/repomd.xml");
+    std::fs::remove_file(&repomd).unwrap();
+    std::fs::create_dir(&repomd).unwrap();
+    scene.signer_works();
+    let other = scene.built(RIVAL, "carrot", "1").await;
+    assert!(matches!(other.state, PromotionState::Published { .. }), "{:?}", other.state);
+    assert_eq!(scene.promotion(promotion.id).await.phase(), "approved");
+    // Somebody throws away what is broken, and it is staged anew.
+    std::fs::remove_dir_all(scene.staged(&promotion)).unwrap();
+    scene.published(promotion.id).await;
     scene.is_clean().await;
 }
 
