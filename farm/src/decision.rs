@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::dsse::{DecisionPublic, DsseError, Envelope, IN_TOTO};
 use crate::extras::Extras;
 use crate::gate::{
-    Approved, Layered, Requirement, TestResult, TestVerdict, Waiver, broken_before, is_about, is_of_now,
+    Approved, Layered, Requirement, TestResult, TestVerdict, Waiver, broken_before, newest_of_now,
     requirements,
 };
 use crate::ids::{BuildId, PromotionId, SnapshotId};
@@ -195,11 +195,7 @@ impl Grounds<'_> {
 
     fn newest(&self, requirement: &Requirement) -> Option<&TestResult> {
         let (content, suites) = (&self.snapshot.content, &self.promotion.suites);
-        self.results
-            .iter()
-            .filter(|result| is_about(result, requirement, content, suites))
-            .filter(|result| is_of_now(result, requirement, self.live, self.environments))
-            .max_by_key(|result| (result.at, result.job))
+        newest_of_now(self.results, requirement, content, self.live, suites, self.environments)
     }
 }
 

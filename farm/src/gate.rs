@@ -243,7 +243,7 @@ pub fn is_about(
 /// Does a result that [is about](is_about) a requirement say something of the present: was it shown in what the tests run in
 /// now, and, if it says what a change breaks, of the change of what is live now?
 #[must_use]
-pub fn is_of_now(
+fn is_of_now(
     result: &TestResult,
     requirement: &Requirement,
     live: Option<&Snapshot>,
@@ -252,6 +252,23 @@ pub fn is_of_now(
     let compares = requirement.suite == CLOSURE && requirement.on.is_none();
     environments.get(&(requirement.on.clone(), requirement.arch)) == Some(&result.environment)
         && (!compares || result.against.as_ref() == live.map(|live| &live.content))
+}
+
+/// What the newest run of a requirement's suite showed of a content, of those that say something of the present.
+#[must_use]
+pub fn newest_of_now<'a>(
+    results: &'a [TestResult],
+    requirement: &Requirement,
+    content: &Digest,
+    live: Option<&Snapshot>,
+    suites: &BTreeMap<String, Digest>,
+    environments: &BTreeMap<(Option<String>, Arch), Digest>,
+) -> Option<&'a TestResult> {
+    results
+        .iter()
+        .filter(|result| is_about(result, requirement, content, suites))
+        .filter(|result| is_of_now(result, requirement, live, environments))
+        .max_by_key(|result| (result.at, result.job))
 }
 
 /// The last word of a layered project's suite on what is live, if that is that it fails there too, in what the tests run in
@@ -266,11 +283,7 @@ pub fn broken_before<'a>(
     environments: &BTreeMap<(Option<String>, Arch), Digest>,
 ) -> Option<&'a TestResult> {
     let (live, _) = live.zip(requirement.on.as_ref())?;
-    let known = before
-        .iter()
-        .filter(|result| is_about(result, requirement, &live.content, suites))
-        .filter(|result| is_of_now(result, requirement, Some(live), environments));
-    let newest = known.max_by_key(|result| (result.at, result.job));
+    let newest = newest_of_now(before, requirement, &live.content, Some(live), suites, environments);
     newest.filter(|result| matches!(result.verdict, TestVerdict::Failed { .. }))
 }
 

@@ -129,8 +129,7 @@ pub async fn endorsement(hub: &Hub, id: SnapshotId) -> Answer<Option<Endorsement
     let Some(endorsement) = tx.endorsement(id).await? else { return Ok(None) };
     let (keys, now) = (tx.signing_keys().await?, hub.now());
     drop(tx);
-    let counts = |name: &String| keys.iter().any(|key| key.fingerprint == *name && key.is_valid(now));
-    if !endorsement.keys.iter().all(counts) {
+    if !all_count(&keys, &endorsement.keys, now) {
         return Ok(None);
     }
     let Some(staged) = staged(hub, id).await? else { return Ok(None) };
@@ -147,8 +146,12 @@ pub async fn endorsement(hub: &Hub, id: SnapshotId) -> Answer<Option<Endorsement
 /// When the ledger fails.
 pub async fn keys_count(tx: &mut Tx, id: SnapshotId, now: Stamp) -> Answer<bool> {
     let (keys, by) = (tx.signing_keys().await?, tx.endorsed_by(id).await?);
-    let counts = |name: &String| keys.iter().any(|key| key.fingerprint == *name && key.is_valid(now));
-    Ok(!by.is_empty() && by.iter().all(counts))
+    Ok(!by.is_empty() && all_count(&keys, &by, now))
+}
+
+/// Does each of the keys with these fingerprints count now?
+fn all_count<'a>(keys: &[SigningKey], by: impl IntoIterator<Item = &'a String>, now: Stamp) -> bool {
+    by.into_iter().all(|name| keys.iter().any(|key| key.fingerprint == *name && key.is_valid(now)))
 }
 
 /// Removes what is staged for the public if it has other files than these, as it does when a key has followed another one since

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Approved, Decision, Question, Requirement, TestResult, TestVerdict, Waiver, broken_before, is_about,
-    is_much_smaller, is_of_now, requirements,
+    Approved, Decision, Question, Requirement, TestVerdict, Waiver, broken_before, is_about, is_much_smaller,
+    newest_of_now, requirements,
 };
 use crate::arch::Arch;
 use crate::ids::{SnapshotId, WaiverId};
@@ -171,18 +171,13 @@ enum Shown<'a> {
 }
 
 fn verdict<'a>(question: &Question<'a>, requirement: &Requirement) -> Shown<'a> {
-    let mut shown: Vec<&TestResult> = question
-        .results
-        .iter()
-        .filter(|result| {
-            is_about(result, requirement, &question.snapshot.content, &question.promotion.suites)
-        })
-        .collect();
-    let were_shown = !shown.is_empty();
-    shown.retain(|result| is_of_now(result, requirement, question.live, question.environments));
-    match shown.into_iter().max_by_key(|result| (result.at, result.job)) {
+    let Question { results, live, environments, .. } = *question;
+    let (content, suites) = (&question.snapshot.content, &question.promotion.suites);
+    match newest_of_now(results, requirement, content, live, suites, environments) {
         Some(newest) => Shown::Verdict(&newest.verdict),
-        None if were_shown => Shown::Elsewhere,
+        None if results.iter().any(|result| is_about(result, requirement, content, suites)) => {
+            Shown::Elsewhere
+        }
         None => Shown::Nothing,
     }
 }

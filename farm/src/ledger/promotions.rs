@@ -1,8 +1,8 @@
 //! Promotions.
 
-use super::{Kept, LedgerError, Result, Tx, counted, execute, fetch, kept, parsed, to_doc};
+use super::{Kept, LedgerError, Result, Tx, counted, execute, fetch, kept, to_doc};
 use crate::ids::PromotionId;
-use crate::promotion::{Promotion, PromotionEvent};
+use crate::promotion::{Promotion, PromotionEvent, PromotionState};
 use crate::stamp::Stamp;
 
 /// Which promotions to list. `None` means all.
@@ -62,10 +62,9 @@ impl Tx {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn unsettled_promotions(&mut self) -> Result<Vec<PromotionId>> {
-        let rows =
-            fetch!(fetch_all, self, (String,), "SELECT id FROM promotion WHERE settled = 0 ORDER BY id")?;
-        rows.into_iter().map(|(id,)| parsed("promotion", &id)).collect()
+    pub async fn unsettled_promotions(&mut self) -> Result<Vec<Promotion>> {
+        let sql = "SELECT version, doc FROM promotion WHERE settled = 0 ORDER BY id";
+        values(fetch!(fetch_all, self, (i64, String), sql)?)
     }
 
     /// Every unsettled promotion of a target, oldest first.
@@ -74,8 +73,7 @@ impl Tx {
     /// When the database fails.
     pub async fn unsettled_of(&mut self, target: &str) -> Result<Vec<Promotion>> {
         let sql = "SELECT version, doc FROM promotion WHERE settled = 0 AND target = $1 ORDER BY id";
-        let rows = fetch!(fetch_all, self, (i64, String), sql, target)?;
-        Ok(kept::<Promotion>("promotion", rows)?.into_iter().map(|promotion| promotion.value).collect())
+        values(fetch!(fetch_all, self, (i64, String), sql, target)?)
     }
 
     /// Every promotion that the gate has let through and that is not published yet, oldest first: of each repo there is one, or
@@ -84,11 +82,9 @@ impl Tx {
     /// # Errors
     /// When the database fails.
     pub async fn approved_promotions(&mut self) -> Result<Vec<Promotion>> {
-        // Nothing that a person wrote has this text: within a string each quote is escaped.
-        let sql = r#"SELECT version, doc FROM promotion WHERE settled = 0 AND doc LIKE '%"state":{"phase":"approved"%'
-                     ORDER BY id"#;
-        let rows = fetch!(fetch_all, self, (i64, String), sql)?;
-        Ok(kept::<Promotion>("promotion", rows)?.into_iter().map(|promotion| promotion.value).collect())
+        let mut approved = self.unsettled_promotions().await?;
+        approved.retain(|promotion| matches!(promotion.state, PromotionState::Approved { .. }));
+        Ok(approved)
     }
 
     /// Promotions, newest first.
@@ -111,7 +107,7 @@ impl Tx {
             filter.before.map(|id| id.to_string()),
             i64::from(filter.limit),
         )?;
-        Ok(kept::<Promotion>("promotion", rows)?.into_iter().map(|promotion| promotion.value).collect())
+        values(rows)
     }
 
     /// Takes a promotion one step on: the one way a promotion changes.
@@ -130,4 +126,8 @@ impl Tx {
         counted::promotion(&next, now);
         Ok(next)
     }
+}
+
+fn values(rows: Vec<(i64, String)>) -> Result<Vec<Promotion>> {
+    Ok(kept("promotion", rows)?.into_iter().map(|promotion: Kept<Promotion>| promotion.value).collect())
 }

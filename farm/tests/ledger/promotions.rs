@@ -3,7 +3,7 @@
 use farm::gate::Decision;
 use farm::ids::PromotionId;
 use farm::ledger::{Db, LedgerError, PromotionFilter};
-use farm::promotion::{Approval, Course, PromotionEvent, PromotionState};
+use farm::promotion::{Approval, Course, Promotion, PromotionEvent, PromotionState};
 use farm::sig::Stage;
 use farm::stamp::Stamp;
 
@@ -33,7 +33,7 @@ async fn contract_a_promotion_steps_on_once(db: Db) {
     let before = tx.promotion(one.id).await.unwrap().unwrap();
     assert_eq!(before.value, one);
     assert_eq!(tx.promotion(id(9)).await.unwrap(), None);
-    assert_eq!(tx.unsettled_promotions().await.unwrap(), [one.id, id(2)]);
+    assert_eq!(ids(tx.unsettled_promotions().await.unwrap()), [one.id, id(2)]);
     let visible = tx.step_promotion(&before, PromotionEvent::Visible, NOON).await.unwrap_err();
     assert!(matches!(visible, LedgerError::Refused(_)));
     let withdraw = || PromotionEvent::Withdraw { by: "alice".to_owned() };
@@ -42,7 +42,11 @@ async fn contract_a_promotion_steps_on_once(db: Db) {
     let again = tx.step_promotion(&before, withdraw(), NOON).await.unwrap_err();
     assert!(matches!(again, LedgerError::LostRace { table: "promotion", .. }));
     tx.commit().await.unwrap();
-    assert_eq!(db.read().await.unwrap().unsettled_promotions().await.unwrap(), [id(2)]);
+    assert_eq!(ids(db.read().await.unwrap().unsettled_promotions().await.unwrap()), [id(2)]);
+}
+
+fn ids(promotions: Vec<Promotion>) -> Vec<PromotionId> {
+    promotions.into_iter().map(|promotion| promotion.id).collect()
 }
 
 async fn contract_promotions_are_filtered_and_paged(db: Db) {
@@ -70,8 +74,7 @@ async fn contract_promotions_are_filtered_and_paged(db: Db) {
         (PromotionFilter { before: Some(id(5)), limit: 2, ..all.clone() }, &[4, 3]),
     ];
     for (filter, expected) in cases {
-        let found: Vec<PromotionId> =
-            tx.promotions(&filter).await.unwrap().into_iter().map(|promotion| promotion.id).collect();
+        let found = ids(tx.promotions(&filter).await.unwrap());
         assert_eq!(found, expected.iter().map(|number| id(*number)).collect::<Vec<_>>(), "{filter:?}");
     }
 }
@@ -96,7 +99,7 @@ async fn contract_what_is_approved_is_found_however_much_is_open(db: Db) {
         }
         tx.insert_promotion(&one).await.unwrap();
     }
-    let found: Vec<PromotionId> = tx.approved_promotions().await.unwrap().iter().map(|one| one.id).collect();
+    let found = ids(tx.approved_promotions().await.unwrap());
     assert_eq!(found, [id(1), id(600)]);
 }
 

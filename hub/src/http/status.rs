@@ -32,7 +32,7 @@ pub(super) async fn status(
     let mut tx = hub.db.read().await?;
     let community = tx.community().await?;
     let Outbox { events, oldest } = tx.outbox().await?;
-    let unsettled = unsettled(&mut tx).await?;
+    let unsettled = tx.unsettled_promotions().await?;
     let queue = |Queue { sig, arch, jobs, oldest }| QueueView { sig, arch, jobs, oldest };
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,15 +50,6 @@ pub(super) async fn status(
         troubles: troubles(tx.troubled(NEWEST_JOBS, MOST_TROUBLES).await?),
         you: you.map(|person| person.name),
     }))
-}
-
-/// Every promotion that is not settled, the oldest first.
-async fn unsettled(tx: &mut Tx) -> Answer<Vec<Promotion>> {
-    let mut unsettled = Vec::new();
-    for id in tx.unsettled_promotions().await? {
-        unsettled.extend(tx.promotion(id).await?.map(|kept| kept.value));
-    }
-    Ok(unsettled)
 }
 
 /// Those of these promotions that cannot be taken on.

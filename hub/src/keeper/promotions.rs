@@ -18,8 +18,7 @@ use super::import::GATE;
 use super::reading::{self, Read};
 use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested};
 use super::trouble::{Subject, step_one};
-use super::versions::{self, Suites};
-use super::{Progress, closure, publish, recheck, refused, repos};
+use super::{Progress, closure, publish, recheck, refused, repos, versions};
 use crate::extras;
 use crate::problem::Answer;
 use crate::state::Hub;
@@ -27,7 +26,7 @@ use crate::state::Hub;
 pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
     let unsettled = hub.db.glance().await?.unsettled_promotions().await?;
     let mut progress = Progress::None;
-    for id in in_order(hub, unsettled).await? {
+    for id in in_order(unsettled) {
         let name = id.to_string();
         let subject = Subject {
             name: &name,
@@ -41,18 +40,9 @@ pub(super) async fn step_all(hub: &Hub) -> Answer<Progress> {
 }
 
 /// What a round begins with: what users wait for, which takes a moment. Composing may take long.
-async fn in_order(hub: &Hub, unsettled: Vec<PromotionId>) -> Answer<Vec<PromotionId>> {
-    let mut tx = hub.db.read().await?;
-    let (mut first, mut later) = (Vec::new(), Vec::new());
-    for id in unsettled {
-        match tx.promotion(id).await? {
-            Some(promotion) if queue::goes_first(&promotion) => first.push(id),
-            Some(_) => later.push(id),
-            None => {}
-        }
-    }
-    first.append(&mut later);
-    Ok(first)
+fn in_order(unsettled: Vec<Promotion>) -> impl Iterator<Item = PromotionId> {
+    let (first, later): (Vec<_>, Vec<_>) = unsettled.into_iter().partition(queue::goes_first);
+    first.into_iter().chain(later).map(|promotion| promotion.id)
 }
 
 async fn step(hub: &Hub, id: PromotionId) -> Answer<Progress> {
@@ -247,10 +237,8 @@ async fn file(
 
 /// Asks the gate and does what it says, unless what it would count was shown by suites that have changed since.
 async fn ask(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Progress> {
-    match versions::look(hub, promotion).await? {
-        Suites::Same => {}
-        Suites::Changed => return advance(hub, promotion, PromotionEvent::Outdated).await,
-        Suites::NotYet => return Ok(Progress::None),
+    if let Some(progress) = versions::catch_up(hub, promotion).await? {
+        return Ok(progress);
     }
     let mut tx = hub.db.write().await?;
     let event = match tx.ask_gate(promotion, hub.now()).await? {

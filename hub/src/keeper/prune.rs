@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use farm::ids::SnapshotId;
 use farm::ledger::Tx;
+use farm::promotion::Promotion;
 use farm::recipe::RepoOrigin;
 use farm::retention::Held;
 use farm::stamp::Stamp;
@@ -105,9 +106,7 @@ async fn held(
 /// so has the repo whose content a job that is not there yet will ask for.
 pub(super) async fn needed(tx: &mut Tx) -> Answer<BTreeSet<SnapshotId>> {
     let mut needed = BTreeSet::new();
-    for id in tx.unsettled_promotions().await? {
-        needed.extend(tx.promotion(id).await?.and_then(|promotion| promotion.snapshot()));
-    }
+    needed.extend(tx.unsettled_promotions().await?.iter().filter_map(Promotion::snapshot));
     for job in tx.unsettled_jobs().await? {
         needed.extend(job.recipe.repos.iter().filter_map(|repo| match &repo.origin {
             RepoOrigin::Snapshot { id } => Some(*id),

@@ -17,8 +17,7 @@ use farm::snapshot::{Rpm, Snapshot};
 
 use super::look::look;
 use super::promotions::advance;
-use super::versions::{self, Suites};
-use super::{Progress, repos, shelf};
+use super::{Progress, repos, shelf, versions};
 use crate::problem::{Answer, Problem};
 use crate::repos::compose::{self, Plan, Shipped};
 use crate::signing::{self, told::Told};
@@ -47,10 +46,8 @@ pub(super) async fn move_pointer(hub: &Hub, promotion: &Kept<Promotion>) -> Answ
     let Some(staged) = stage_signed(hub, &approved, &snapshot, project).await? else {
         return Ok(Progress::None);
     };
-    match versions::look(hub, promotion).await? {
-        Suites::Same => {}
-        Suites::Changed => return advance(hub, promotion, PromotionEvent::Outdated).await,
-        Suites::NotYet => return Ok(Progress::None),
+    if let Some(progress) = versions::catch_up(hub, promotion).await? {
+        return Ok(progress);
     }
     hub.public
         .admit(&approved, project, stage, &staged)

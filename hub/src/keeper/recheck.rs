@@ -21,9 +21,9 @@ use tokio::sync::watch;
 
 use super::import::GATE;
 use super::reading::{self, Read};
-use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested, version};
+use super::trial::{self, Asked, Folders, Place, find_suites, test_request, untested};
 use super::trouble::{Subject, step_one};
-use super::{Progress, beside, closure, repos};
+use super::{Progress, beside, closure, repos, versions};
 use crate::intake::own_path;
 use crate::intake::tree::DistGit;
 use crate::problem::{Answer, Problem};
@@ -272,7 +272,7 @@ async fn ask(
     let own = places.first().context("a project is tested in its own place")?;
     let outside = reading::layers(hub, &live.name(), own)?;
     let mut whole = whole(hub, own, &outside, project, &snapshot).await?;
-    let versions = folders.iter().map(|(key, folder)| (key.clone(), version(key, folder.as_ref()))).collect();
+    let versions = versions::found(&folders);
     let asked = Asked {
         kind: RequestKind::Check { tag: tag.clone(), snapshot: snapshot.id, causes: causes.clone() },
         project,
@@ -379,8 +379,7 @@ impl Suites {
         let members = snapshot.context("a live snapshot is in the ledger")?.members.clone();
         let own = Place { project: project.clone(), on: None, layers: Vec::new(), members };
         let folders = find_suites(hub, &[own]).await?.map_err(|why| unreadable(&why))?;
-        let versions: BTreeMap<String, Digest> =
-            folders.iter().map(|(suite, folder)| (suite.clone(), version(suite, folder.as_ref()))).collect();
+        let versions = versions::found(&folders);
         self.0.insert(live.tag.clone(), (origin, versions.clone()));
         Ok(versions)
     }

@@ -8,16 +8,18 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use farm::digest::Digest;
 use farm::gate::CLOSURE;
-use farm::promotion::{Course, Promotion};
+use farm::ledger::Kept;
+use farm::promotion::{Course, Promotion, PromotionEvent};
 
-use super::closure;
+use super::promotions::advance;
 use super::trial::{self, Folders, pack_suites, version};
+use super::{Progress, closure};
 use crate::problem::Answer;
 use crate::state::Hub;
 
 /// What has become of the suites that a promotion is tested with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Suites {
+enum Suites {
     /// They are the ones that there are.
     Same,
     /// One is another by now, or is not there any more: composing anew tests with those that are there, or says what is missing.
@@ -26,15 +28,31 @@ pub(super) enum Suites {
     NotYet,
 }
 
-/// The version of each suite that was found, and of the built-in one.
+/// The version of each suite that was found.
+pub(super) fn found(folders: &Folders) -> BTreeMap<String, Digest> {
+    folders.iter().map(|(suite, folder)| (suite.clone(), version(suite, folder.as_ref()))).collect()
+}
+
+/// The same, and that of the built-in one.
 pub(super) fn all(folders: &Folders) -> BTreeMap<String, Digest> {
-    let found = folders.iter().map(|(suite, folder)| (suite.clone(), version(suite, folder.as_ref())));
-    found.chain([(CLOSURE.to_owned(), closure::version())]).collect()
+    let mut all = found(folders);
+    all.insert(CLOSURE.to_owned(), closure::version());
+    all
+}
+
+/// Sees to it that a promotion goes no further with what was shown by suites that have changed since: it is composed anew then.
+/// `None` when it may go on.
+pub(super) async fn catch_up(hub: &Hub, promotion: &Kept<Promotion>) -> Answer<Option<Progress>> {
+    match look(hub, promotion).await? {
+        Suites::Same => Ok(None),
+        Suites::Changed => advance(hub, promotion, PromotionEvent::Outdated).await.map(Some),
+        Suites::NotYet => Ok(Some(Progress::None)),
+    }
 }
 
 /// Looks for every required suite of a promotion's snapshot, as composing does. This reads the suite repos and the trees of its
 /// packages: it is asked before a step, and never for something that waits.
-pub(super) async fn look(hub: &Hub, promotion: &Promotion) -> Answer<Suites> {
+async fn look(hub: &Hub, promotion: &Promotion) -> Answer<Suites> {
     // What goes back was tested when it was live.
     let (Course::Forward, Some(id)) = (&promotion.course, promotion.snapshot()) else {
         return Ok(Suites::Same);

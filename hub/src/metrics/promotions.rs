@@ -22,8 +22,7 @@ pub(super) struct Promotions {
 impl Promotions {
     pub(super) async fn read(hub: &Hub, tx: &mut Tx, community: &Community) -> Answer<Promotions> {
         let mut promotions = Promotions::default();
-        for id in tx.unsettled_promotions().await? {
-            let Some(promotion) = tx.promotion(id).await? else { continue };
+        for promotion in tx.unsettled_promotions().await? {
             let is_stuck = trouble(hub, tx, community, &promotion).await?.is_some();
             promotions.count(&promotion, is_stuck, needs_word(community, &promotion));
         }
