@@ -1,7 +1,7 @@
 //! An S3-compatible server, as a process of its own, with a folder in which it keeps what it has.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hub::bucket::{Bucket, S3};
 use tempfile::TempDir;
 
+use crate::processes::free_port;
 use crate::tools::service;
 
 /// How long it may take to start.
@@ -34,10 +35,7 @@ impl S3Server {
         let program = service("GRANGE_TEST_S3_SERVER")?;
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("secret"), KEY).expect("a secret");
-        // Nobody else is given the port at once.
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = port.local_addr().expect("an address");
-        drop(port);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut server = Self { address, program, folder, process: None };
         server.resume().await;
         Some(server)
@@ -63,7 +61,7 @@ impl S3Server {
         let begun = Instant::now();
         loop {
             let answers = tokio::net::TcpStream::connect(self.address).await.is_ok();
-            // If it ended, somebody else answers: its port was taken meanwhile.
+            // If it ended, somebody else answers at its port.
             let ended = self.process.as_mut().expect("it was started").try_wait().expect("a status");
             assert!(ended.is_none(), "the S3 server ended by itself, {ended:?}: {}", self.log());
             if answers {

@@ -11,6 +11,7 @@ use farm::ledger::{BuildFilter, Db, PromotionFilter, RequestFilter};
 use farm::promotion::PromotionState;
 use farm::request::{Closed, RequestKind, Verdict};
 use farm::stamp::Stamp;
+use tests::processes::free_port;
 use tests::{audit, demo_sig, programs, run_git, service};
 
 const PACKAGES: [&str; 3] = ["apple", "pear", "plum"];
@@ -30,7 +31,7 @@ struct Standalone {
 impl Standalone {
     fn new(image: &str, engine: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let builder = format!("kill-{}", Digest::of(dir.path().as_os_str().as_encoded_bytes()).short());
         let patience = "patience = { offer_ms = 1500, lease_ms = 2500, stop_ms = 2500, max_tries = 50, backoff_ms = 50 }";
         let config = format!(

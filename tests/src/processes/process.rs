@@ -1,13 +1,20 @@
 //! A program that is started, killed, held and started again. Its log goes to a file.
 
 use std::fs::OpenOptions;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Lines of a log that are shown when something went wrong.
 const SHOWN: usize = 40;
+/// The ports that programs are given: below those that the kernel gives to clients, so that none of them has it when a program that
+/// was killed comes back.
+const PORTS: Range<u16> = 12_000..32_000;
+/// How far the parts of two programs of tests are from each other in [`PORTS`].
+const PORTS_OF_A_PROGRAM: u32 = 61;
 
 /// A program, running or not.
 #[derive(Debug)]
@@ -129,11 +136,20 @@ pub(super) fn signal(name: &str, whom: &str) {
     let _gone_already = Command::new("kill").args(["-s", name, "--", whom]).stderr(Stdio::null()).status();
 }
 
-/// A port that nobody listens at.
+/// A port that nobody listens at, and that nobody else of these tests is given.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Programs that run beside each other have numbers beside each other: each has a part for itself.
+    let begin = std::process::id().wrapping_mul(PORTS_OF_A_PROGRAM);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(|| begin.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % count)
+        .take(PORTS.len())
+        .filter_map(|place| Some(PORTS.start + u16::try_from(place).ok()?))
+        .find(is_free)
+        .expect("a port")
 }

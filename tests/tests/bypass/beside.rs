@@ -7,25 +7,16 @@ use farm::extras::{ExtraKind, files};
 use farm::promotion::PromotionState;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use git2::{Repository, Signature, Time};
 use serde_json::json;
 
-use crate::scene::{DEMO, Scene, TARGET, TESTING, only, rewrite};
+use crate::scene::{DEMO, Scene, TARGET, TESTING, git_commit, only, rewrite};
 
 const FIRST: &str = "<comps><group><id>first</id></group></comps>";
 const OTHER: &str = "<comps><group><id>other</id></group></comps>";
 
 /// Commits a list of groups, and nothing else, to the branch that the template names.
 fn commit(data: &Path, comps: &str) {
-    let path = data.join("git/metadata/demo.git");
-    let repo = Repository::open(&path).or_else(|_| Repository::init_bare(&path)).unwrap();
-    let mut tree = repo.treebuilder(None).unwrap();
-    tree.insert("comps.xml", repo.blob(comps.as_bytes()).unwrap(), 0o100_644).unwrap();
-    let tree = repo.find_tree(tree.write().unwrap()).unwrap();
-    let parent = repo.find_reference("refs/heads/main").ok().and_then(|head| head.peel_to_commit().ok());
-    let ada = Signature::new("Ada", "ada@example.org", &Time::new(0, 0)).unwrap();
-    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-    repo.commit(Some("refs/heads/main"), &ada, &ada, "Groups", &tree, &parents).unwrap();
+    git_commit(data, "metadata/demo", &[("comps.xml", comps)]);
 }
 
 async fn scene() -> Scene {

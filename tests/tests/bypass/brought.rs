@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use farm::promotion::{Promotion, PromotionState};
 use farm::signing::Purpose;
@@ -38,12 +37,10 @@ async fn about_to_be_brought_in(
     let promotion = scene.built(TARGET, "apple", "1").await;
     scene.signer_works();
     scene.is_endorsed(&promotion).await;
-    let decision = scene.staged(&promotion).join("decision.dsse.json");
     let hold = scene.hub.public.hold().await.unwrap();
     let hub = scene.hub.clone();
     let keeper = tokio::spawn(async move { keeper::settle(&hub).await.unwrap() });
-    scene.watch("it is about to be brought in", || async { decision.is_file().then_some(()) }).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    scene.tree_is_waited_for().await;
     (promotion.value, keeper, hold)
 }
 

@@ -166,12 +166,10 @@ async fn the_gate_is_asked_once_more_when_the_pointer_moves() {
     let promotion = scene.built(TARGET, "apple", "1").await;
     scene.signer_works();
     scene.is_endorsed(&promotion).await;
-    let decision = scene.staged(&promotion).join("decision.dsse.json");
     let held = scene.hub.public.hold().await.unwrap();
     let hub = scene.hub.clone();
     let keeper = tokio::spawn(async move { keeper::settle(&hub).await });
-    scene.watch("it is about to be brought in", || async { decision.is_file().then_some(()) }).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    scene.tree_is_waited_for().await;
     let body = json!({ "nvr": "apple-1-1", "reason": "it eats the data of its users" });
     let (status, said) = scene.post("ada", "withdrawals", &body).await;
     assert_eq!(status, 200, "{said}");

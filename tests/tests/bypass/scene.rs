@@ -2,6 +2,7 @@
 //! attacker can step in between any two of their steps. The ledger is a file, whose rows the attacker may edit.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use farm::signing::{Purpose, SignedFile, current};
 use farm::snapshot::Snapshot;
 use farm::stamp::Stamp;
 use farm::wire::Bus;
+use git2::build::TreeUpdateBuilder;
+use git2::{FileMode, Repository, Signature, Time};
 use hub::keeper;
 use hub::rpms::sample::sample_rpm;
 use hub::state::Hub;
@@ -438,6 +441,17 @@ impl Scene {
         self.hub.staging.join(format!("{}.public", promotion.snapshot().unwrap()))
     }
 
+    /// Waits until somebody waits for the public tree, which the story holds.
+    pub(crate) async fn tree_is_waited_for(&self) {
+        let live = std::fs::metadata(self.hub.public.root().join("live")).unwrap();
+        let whose = format!(":{} ", live.ino());
+        self.watch("somebody waits for the tree", || async {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(|lock| lock.contains(" -> ") && lock.contains(&whose)).then_some(())
+        })
+        .await;
+    }
+
     /// What a tag's pointer leads to on the disk.
     pub(crate) fn live(&self, tag: &str) -> Option<farm::ids::SnapshotId> {
         self.hub.public.live(tag)
@@ -461,6 +475,23 @@ pub(crate) fn only(folder: &Path, end: &str) -> PathBuf {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut found = entries.filter(|path| path.to_str().unwrap().ends_with(end));
     found.next().unwrap_or_else(|| panic!("no {end} in {}", folder.display()))
+}
+
+/// Commits these files, by their paths, and nothing else, to the branch `main` of a repo on the git server. Scripts may be run.
+pub(crate) fn git_commit(data: &Path, repo: &str, files: &[(&str, &str)]) {
+    let path = data.join("git").join(format!("{repo}.git"));
+    let repo = Repository::open(&path).or_else(|_| Repository::init_bare(&path)).unwrap();
+    let mut tree = TreeUpdateBuilder::new();
+    for (path, text) in files {
+        let mode = if path.ends_with(".sh") { FileMode::BlobExecutable } else { FileMode::Blob };
+        tree.upsert(*path, repo.blob(text.as_bytes()).unwrap(), mode);
+    }
+    let empty = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
+    let tree = repo.find_tree(tree.create_updated(&repo, &empty).unwrap()).unwrap();
+    let parent = repo.find_reference("refs/heads/main").ok().and_then(|head| head.peel_to_commit().ok());
+    let ada = Signature::new("Ada", "ada@example.org", &Time::new(0, 0)).unwrap();
+    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+    repo.commit(Some("refs/heads/main"), &ada, &ada, "As it is now", &tree, &parents).unwrap();
 }
 
 /// What is removed meanwhile is not there.

@@ -5,26 +5,14 @@ use std::path::Path;
 use farm::ids::PromotionId;
 use farm::outcome::Outcome;
 use farm::promotion::PromotionState;
-use git2::{Repository, Signature, Time};
 use serde_json::json;
 
-use crate::scene::{DEMO, Scene, TARGET};
+use crate::scene::{DEMO, Scene, TARGET, git_commit};
 
 /// Commits to the suite repo a version of the suite `tastes`, or takes the suite out of it.
 fn commit(data: &Path, script: Option<&str>) {
-    let path = data.join("git/tests/demo.git");
-    let repo = Repository::open(&path).or_else(|_| Repository::init_bare(&path)).unwrap();
-    let mut tree = repo.treebuilder(None).unwrap();
-    if let Some(script) = script {
-        let mut folder = repo.treebuilder(None).unwrap();
-        folder.insert("run.sh", repo.blob(script.as_bytes()).unwrap(), 0o100_755).unwrap();
-        tree.insert("tastes", folder.write().unwrap(), 0o040_000).unwrap();
-    }
-    let tree = repo.find_tree(tree.write().unwrap()).unwrap();
-    let parent = repo.find_reference("refs/heads/main").ok().and_then(|head| head.peel_to_commit().ok());
-    let ada = Signature::new("Ada", "ada@example.org", &Time::new(0, 0)).unwrap();
-    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-    repo.commit(Some("refs/heads/main"), &ada, &ada, "The suite", &tree, &parents).unwrap();
+    let files: Vec<(&str, &str)> = script.map(|script| ("tastes/run.sh", script)).into_iter().collect();
+    git_commit(data, "tests/demo", &files);
 }
 
 /// apple-1 has passed the suite, which tests nothing yet, and is in testing; the signer is away.

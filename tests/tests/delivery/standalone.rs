@@ -219,7 +219,7 @@ impl Standalone {
 
     /// The promotion that is not settled; `None` when there is none.
     pub(crate) async fn moving(&self) -> Option<PromotionId> {
-        self.db.read().await.unwrap().unsettled_promotions().await.unwrap().first().copied()
+        self.db.read().await.unwrap().unsettled_promotions().await.unwrap().first().map(|moving| moving.id)
     }
 
     /// Every promotion, the newest first.

@@ -89,9 +89,9 @@ impl World {
     /// Both release managers agree to everything.
     pub(crate) async fn approve_all(&self) {
         let open = self.db.read().await.unwrap().unsettled_promotions().await.unwrap();
-        for id in open {
+        for promotion in open {
             for person in [rex(), rita()] {
-                let _refused_or_not = promotions::approve(&self.first.hub, &person, id).await;
+                let _refused_or_not = promotions::approve(&self.first.hub, &person, promotion.id).await;
             }
         }
     }

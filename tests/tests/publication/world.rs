@@ -356,8 +356,7 @@ impl World {
             keeper::settle(&self.first.hub).await.unwrap();
             let mut is_signing = false;
             let mut tx = self.db.read().await.unwrap();
-            for id in tx.unsettled_promotions().await.unwrap() {
-                let promotion = tx.promotion(id).await.unwrap().unwrap();
+            for promotion in tx.unsettled_promotions().await.unwrap() {
                 is_signing |= matches!(
                     promotion.state,
                     PromotionState::Approved { .. } | PromotionState::Publishing { .. }

@@ -108,8 +108,7 @@ async fn a_store_that_is_busy_for_long_delays_builds_and_publication_and_spoils_
     assert!(view.nvr.is_some(), "{:?}", view.reason);
     let (id, said) = farm
         .until("the hub says what it could not do, and where", || async {
-            let id =
-                farm.db.read().await.unwrap().unsettled_promotions().await.unwrap().into_iter().next()?;
+            let id = farm.db.read().await.unwrap().unsettled_promotions().await.unwrap().first()?.id;
             let said = farm.promotion(id).await.sentence;
             said.contains("is not where users fetch it").then_some((id, said))
         })

@@ -243,8 +243,7 @@ async fn a_bucket_that_goes_away_in_the_middle_stops_nothing_but_that_and_it_goe
     let whom = line.address.to_string();
     let id = farm
         .until("the hub says what it could not do, and where", || async {
-            let id =
-                farm.db.read().await.unwrap().unsettled_promotions().await.unwrap().into_iter().next()?;
+            let id = farm.db.read().await.unwrap().unsettled_promotions().await.unwrap().first()?.id;
             let said = farm.promotion(id).await.sentence;
             let is_gone = said.contains(&whom) && !said.replace(&whom, "").contains(" 503");
             (is_gone && said.contains("is not where users fetch it")).then_some(id)

@@ -24,7 +24,7 @@ image = "dummy"
 [project.tests]
 required = ["installs"]
 [project.limits]
-seconds = 30
+seconds = 600
 [[project.external-repo]]
 name = "base"
 baseurl = "file://{}"
