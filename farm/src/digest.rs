@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::Digest as _;
 
 /// A SHA-256 value, written as 64 lower-case hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Digest(String);
 
 /// A text that is not a SHA-256 value.
@@ -45,11 +45,8 @@ impl Digest {
 /// Bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 impl fmt::Display for Digest {
@@ -65,17 +62,24 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = BadDigest;
     fn from_str(text: &str) -> Result<Self, BadDigest> {
+        Self::try_from(text.to_owned())
+    }
+}
+// Documents about large repos have tens of thousands of digests: the text that was read is kept, and written as it is.
+impl TryFrom<String> for Digest {
+    type Error = BadDigest;
+    fn try_from(mut text: String) -> Result<Self, BadDigest> {
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            Ok(Self(text.to_ascii_lowercase()))
+            text.make_ascii_lowercase();
+            Ok(Self(text))
         } else {
             Err(BadDigest(text.chars().take(80).collect()))
         }
     }
 }
-impl TryFrom<String> for Digest {
-    type Error = BadDigest;
-    fn try_from(text: String) -> Result<Self, BadDigest> {
-        text.parse()
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 impl From<Digest> for String {

@@ -99,13 +99,16 @@ async fn stage_signed(
         return Ok(None);
     };
     signing::discard_unfit(hub, snapshot.id, &files).await?;
-    let shipped = |rpm: &Rpm| {
-        files.get(&rpm.body).map(|(digest, size)| Shipped { digest: digest.clone(), size: *size })
-    };
-    let context = || format!("cannot stage snapshot {} of {}", snapshot.id, approved.tag());
-    let plan = Plan::public(snapshot, &project.arches, shipped).with_context(context)?;
-    let plan = plan.compressed_for(project);
-    let staged = compose::compose(&hub.staging, &hub.engine, plan).await.with_context(context)?;
+    let staged = hub.staging.join(compose::public_name(snapshot.id));
+    if !staged.is_dir() {
+        let shipped = |rpm: &Rpm| {
+            files.get(&rpm.body).map(|(digest, size)| Shipped { digest: digest.clone(), size: *size })
+        };
+        let context = || format!("cannot stage snapshot {} of {}", snapshot.id, approved.tag());
+        let plan = Plan::public(snapshot, &project.arches, shipped).with_context(context)?;
+        let plan = plan.compressed_for(project);
+        compose::compose(&hub.staging, &hub.engine, plan).await.with_context(context)?;
+    }
     tracing::trace!(target: "steps", "{}: staged", snapshot.tag);
     let Some(endorsement) = signing::endorsement(hub, snapshot.id).await? else {
         tracing::trace!(target: "steps", "{}: waits for signed metadata", snapshot.tag);

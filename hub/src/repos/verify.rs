@@ -345,7 +345,7 @@ impl Folder<'_> {
         Ok(())
     }
 
-    /// Will every package be where it is listed? The manifest says what is put there, and the artifact store has it.
+    /// Will every package be where it is listed? The manifest says what is put there, and it is there, or the artifact store has it.
     fn look_at_pool(&mut self, packages: &HashMap<String, Package>) {
         let listing = match Listing::read(self.staged, self.expected.snapshot.id, self.name) {
             Ok(listing) => listing,
@@ -360,6 +360,7 @@ impl Folder<'_> {
             match digest.and_then(|listed| listed.digest()).filter(|digest| digest.as_str() == package.digest)
             {
                 None => self.fault(format!("its manifest has no {href} as it was signed")),
+                Some(_) if self.is_shown(href, package.size) => {}
                 Some(digest) => match self.expected.artifacts.size(&digest) {
                     Ok(size) if size == package.size => self.look_at_artifact(href, &digest),
                     Ok(size) => self.fault(format!("{href} has {size} bytes, not {}", package.size)),
@@ -369,13 +370,14 @@ impl Folder<'_> {
         }
     }
 
-    /// Is what the store has of a package what its name says? What is in the repo's pool already was looked at before it came there,
-    /// and never changes.
+    /// Is a package in the repo's pool already? It was looked at before it came there, and never changes.
+    fn is_shown(&self, href: &str, size: u64) -> bool {
+        let shown = self.expected.live.as_ref().map(|live| live.join(self.name).join(href).metadata());
+        shown.is_some_and(|shown| shown.is_ok_and(|shown| shown.is_file() && shown.len() == size))
+    }
+
+    /// Is what the store has of a package what its name says?
     fn look_at_artifact(&mut self, href: &str, digest: &Digest) {
-        let shown = self.expected.live.as_ref().map(|live| live.join(self.name).join(href));
-        if shown.is_some_and(|shown| shown.is_file()) {
-            return;
-        }
         match hash(&self.expected.artifacts.path(digest)) {
             Ok((actual, _)) if actual == *digest => {}
             Ok(_) => self.fault(format!("{href} in the store is not the file that was signed")),
