@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use builder::{Engine, Identity};
 
 use crate::failure::Failure;
-use crate::roles::{self, Common, Role, STOP_GRACE, Watched};
+use crate::roles::{self, Common, Role, STOP_GRACE, Signals, Watched};
 use crate::settings::Environment;
 
 /// What `grange builder` takes.
@@ -42,10 +42,11 @@ pub async fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
     })?;
     let watched = config.metrics.map(|listen| Watched { listen, db: None, bus: Some(bus.clone()) });
     let drain = Duration::from_secs(config.drain_seconds);
+    let signals = Signals::listen()?;
     let role = Role::start("builder", drain + STOP_GRACE, |stop| async move {
         let Some(identity) = Identity::obtain(&config, stop.clone()).await? else { return Ok(()) };
         tracing::info!(builder = identity.name(), "the builder is open");
         builder::run(builder::Parts { bus, engine, identity }, config, stop).await
     });
-    roles::until_told(role, watched).await
+    roles::until_told(signals, role, watched).await
 }

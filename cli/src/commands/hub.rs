@@ -7,7 +7,7 @@ use hub::state::Hub;
 use tokio::net::TcpListener;
 
 use crate::failure::Failure;
-use crate::roles::{self, Common, Role, STOP_GRACE};
+use crate::roles::{self, Common, Role, STOP_GRACE, Signals};
 use crate::settings::Environment;
 
 /// What `grange hub` takes.
@@ -48,9 +48,10 @@ pub async fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
     let leave = Duration::from_millis(hub_config.leave_ms);
     let url = hub_config.public_url.clone();
     let hub = Hub::open(db.clone(), bus, hub_config).context("cannot open the hub")?;
+    let signals = Signals::listen()?;
     tracing::info!(url, address = %listener.local_addr().unwrap_or(listen), "the hub is open");
     let role = Role::start("hub", leave + STOP_GRACE, |stop| hub::run(hub, listener, stop));
-    let ended = roles::until_told(role, None).await;
+    let ended = roles::until_told(signals, role, None).await;
     db.close().await;
     ended
 }

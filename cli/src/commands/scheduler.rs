@@ -1,7 +1,7 @@
 //! `grange scheduler`
 
 use crate::failure::Failure;
-use crate::roles::{self, Common, Role, STOP_GRACE, Watched};
+use crate::roles::{self, Common, Role, STOP_GRACE, Signals, Watched};
 use crate::settings::Environment;
 
 /// What `grange scheduler` takes.
@@ -35,9 +35,10 @@ pub async fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
         bus: Some(bus.clone()),
     });
     let parts = scheduler::Parts { db: db.clone(), bus };
+    let signals = Signals::listen()?;
     tracing::info!("the scheduler is open");
     let role = Role::start("scheduler", STOP_GRACE, |stop| scheduler::run(parts, config.scheduler, stop));
-    let ended = roles::until_told(role, watched).await;
+    let ended = roles::until_told(signals, role, watched).await;
     db.close().await;
     ended
 }

@@ -7,7 +7,7 @@ pub(crate) use key::KEYS;
 use anyhow::Context as _;
 
 use crate::failure::Failure;
-use crate::roles::{self, Common, Config, Role, STOP_GRACE, Watched};
+use crate::roles::{self, Common, Config, Role, STOP_GRACE, Signals, Watched};
 use crate::screen::Screen;
 use crate::settings::Environment;
 
@@ -62,10 +62,11 @@ async fn serve(common: Common, environment: &Environment) -> Result<(), Failure>
     let db = roles::ledger(&config).await?;
     let config = config.signer;
     let watched = config.metrics.map(|listen| Watched { listen, db: Some(db.clone()), bus: None });
+    let signals = Signals::listen()?;
     tracing::info!(signer = config.name, hub = %config.hub, "the signer is open");
     let parts = signer::Parts { db: db.clone(), token };
     let role = Role::start("signer", STOP_GRACE, |stop| signer::run(parts, config, stop));
-    let ended = roles::until_told(role, watched).await;
+    let ended = roles::until_told(signals, role, watched).await;
     db.close().await;
     ended
 }

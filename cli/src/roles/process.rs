@@ -82,12 +82,16 @@ fn connected(
     connect(&config.bus).map_err(|error| Failure::usage(error.to_string(), "correct section [bus]"))
 }
 
-/// Runs a role until it ends by itself or the process is told to stop by SIGINT or SIGTERM; then it drains.
+/// Runs a role until it ends by itself or the process is told to stop by SIGINT or SIGTERM; then it drains. `signals` were listened
+/// for before anybody was told that the role is open: who is told may stop it at once.
 ///
 /// # Errors
 /// When the role fails.
-pub(crate) async fn until_told(mut role: Role, watched: Option<monitor::Watched>) -> Result<(), Failure> {
-    let mut signals = Signals::listen()?;
+pub(crate) async fn until_told(
+    mut signals: Signals,
+    mut role: Role,
+    watched: Option<monitor::Watched>,
+) -> Result<(), Failure> {
     if let Some(watched) = watched {
         monitor::start(watched, role.stopping()).await?;
     }
